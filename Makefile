@@ -1,0 +1,50 @@
+# The whole vocabulary: install, demo, test, test-services, chaos, lint, bench, up, docs.
+# One environment, .venv, serves them all.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: install demo test test-services chaos lint bench up docs
+
+install: $(INSTALLED)
+
+# torch and torchvision by pip and first, so that both come from one place and match; basicsr reads
+# torch while it is built, which only works without build isolation; uv for the rest, for its speed.
+$(INSTALLED): requirements.txt requirements-dev.txt pyproject.toml
+	sh docker/system-packages.sh
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check uv setuptools wheel \
+	  $$(grep -E '^(torch|torchvision)==' requirements.txt)
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-build-isolation-package basicsr \
+	  --requirement requirements.txt --requirement requirements-dev.txt
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --editable .
+	$(BIN)/python -m models.export all
+	touch $@
+
+demo: install
+	$(BIN)/justlens demo
+
+up: install
+	$(BIN)/justlens up
+
+test: install
+	$(BIN)/python -m pytest
+
+test-services: install
+	$(BIN)/python -m pytest -m services
+
+chaos: install
+	$(BIN)/python -m pytest -m chaos
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: install
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+# The pictures in docs/ are made by the project itself.
+docs: install
+	$(BIN)/python docs/screenshot.py docs/page.jpg

@@ -1,0 +1,239 @@
+"""The ingest API: photos and businesses come in, and their way can be followed."""
+
+import time
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Form, HTTPException, Path, Response, UploadFile
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from api.problems import problem_responses
+from api.wiring import ServicesOf, application
+from pipeline.errors import InvalidMessage, UnknownImage
+from pipeline.ingest import Receipt
+from pipeline.messages import CatId, DocId, ImageJob, ImageType, ProductId, explain
+from pipeline.queues import JOBS, Stage
+from pipeline.records import Business, Category, Contract, ImageState, StageRecord
+
+NEEDS = ("documents", "directory", "objects", "broker")
+MOST_CATEGORIES = 200
+LONGEST_NAME = 191
+
+router = APIRouter(prefix="/v1", tags=["ingest"])
+
+
+class PushData(BaseModel):
+    """A queue and the message for it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    queue_name: str
+    message: dict[str, Any] = Field(description="An image job: docid, product_id, product_url...")
+
+
+class Push(BaseModel):
+    """What producers post, in the form that they have always used."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    data: PushData
+
+
+class ListedCategory(BaseModel):
+    """A category that a business is listed under."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    catid: CatId
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+    is_hot: bool = Field(False, description="The one that the business is best known for.")
+
+
+class BusinessEntry(BaseModel):
+    """A business as the directory has it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=500)]
+    contract: Contract = Contract()
+    categories: Annotated[list[ListedCategory], Field(max_length=MOST_CATEGORIES)] = []
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "BusinessEntry":
+        if len({category.catid for category in self.categories}) < len(self.categories):
+            raise ValueError("a category is listed twice")
+        return self
+
+
+class SavedBusiness(BusinessEntry):
+    """A business as it was saved."""
+
+    docid: str
+
+
+class StageStatus(BaseModel):
+    """How a stage ended for an image."""
+
+    stage: Stage
+    outcome: str = Field(description="done, unchanged or failed; empty: it has not ended yet.")
+    ended_at: float | None = Field(description="Unix time.")
+    seconds: float | None
+    detail: str
+
+
+class ImageStatus(BaseModel):
+    """Where an image is on its way."""
+
+    docid: str
+    product_id: int
+    generation: int
+    state: ImageState
+    stage: Stage = Field(description="That runs or is waited for.")
+    failure: str = Field(description="Why it is parked; empty: it is not.")
+    correlation_id: str
+    accepted_at: float = Field(description="Unix time.")
+    moved_at: float = Field(description="Unix time of the last step.")
+    waited: float = Field(description="Seconds since the last step.")
+    stages: list[StageStatus]
+
+
+UNAVAILABLE = problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+@router.post(
+    "/push_to_queue",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="An image job for a queue",
+    responses=UNAVAILABLE,
+)
+def push_to_queue(services: ServicesOf, push: Push) -> Receipt:
+    """The image enters the graph at the stage whose queue is named; `image_jobs`: at the first."""
+    start = _start(push.data.queue_name)
+    try:
+        job = ImageJob.model_validate(push.data.message)
+    except ValidationError as error:
+        raise InvalidMessage(explain(error)) from error
+    return services.intake.accept_job(job, start=start)
+
+
+def _start(queue: str) -> Stage:
+    if queue == JOBS:
+        return Stage.ENHANCE
+    try:
+        return Stage(queue)
+    except ValueError:
+        known = ", ".join((*Stage, JOBS))
+        raise InvalidMessage(
+            f"queue_name: {queue!r} takes no image jobs; these do: {known}"
+        ) from None
+
+
+@router.post(
+    "/images",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="A photo's bytes",
+    responses=UNAVAILABLE | problem_responses(HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+)
+def upload(
+    services: ServicesOf,
+    docid: Annotated[DocId, Form()],
+    product_id: Annotated[ProductId, Form()],
+    file: Annotated[UploadFile, File()],
+    image_type: Annotated[ImageType, Form()] = "general",
+    force: Annotated[bool, Form(description="Run all stages again.")] = False,
+) -> Receipt:
+    """Stores the photo and sends it on its way; the same photo again is no new work."""
+    limit = services.settings.max_bytes
+    if (file.size or 0) > limit:
+        raise HTTPException(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"the file has {file.size} bytes, the limit is {limit}",
+        )
+    content = file.file.read()
+    if not content:
+        raise InvalidMessage("file: it is empty")
+    return services.intake.accept_bytes(
+        docid,
+        product_id,
+        content,
+        name=file.filename or "",
+        image_type=image_type,
+        force=force,
+    )
+
+
+@router.get(
+    "/images/{docid}/{product_id}",
+    summary="Where an image is on its way",
+    responses=UNAVAILABLE | problem_responses(HTTPStatus.NOT_FOUND),
+)
+def status(
+    services: ServicesOf,
+    docid: Annotated[DocId, Path()],
+    product_id: Annotated[ProductId, Path()],
+) -> ImageStatus:
+    """Its state, the stages with their times, and the failure, if it is parked."""
+    documents = services.stores.documents
+    image = documents.image(docid, product_id)
+    if image is None:
+        raise UnknownImage(f"the business {docid!r} has no image {product_id}")
+    metadata = documents.metadata([(docid, product_id)]).get((docid, product_id))
+    ended = metadata.stages if metadata and metadata.generation == image.generation else {}
+    return ImageStatus(
+        **image.model_dump(include=ImageStatus.model_fields.keys() - {"waited", "stages"}),
+        waited=max(0.0, time.time() - image.moved_at),
+        stages=[_stage(stage, ended.get(stage.value)) for stage in Stage],
+    )
+
+
+def _stage(stage: Stage, record: StageRecord | None) -> StageStatus:
+    return StageStatus(
+        stage=stage,
+        outcome=record.outcome if record else "",
+        ended_at=record.ended_at if record else None,
+        seconds=record.seconds if record else None,
+        detail=record.detail if record else "",
+    )
+
+
+@router.delete(
+    "/images/{docid}/{product_id}",
+    status_code=HTTPStatus.NO_CONTENT,
+    summary="Delete an image",
+    responses=UNAVAILABLE | problem_responses(HTTPStatus.NOT_FOUND),
+)
+def delete(
+    services: ServicesOf,
+    docid: Annotated[DocId, Path()],
+    product_id: Annotated[ProductId, Path()],
+) -> Response:
+    """It is shown no more from now on; what is in flight stops where it is."""
+    if not services.intake.delete(docid, product_id):
+        raise UnknownImage(f"the business {docid!r} has no image {product_id}")
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+@router.put(
+    "/businesses/{docid}",
+    summary="Record a business and its categories",
+    responses=UNAVAILABLE,
+)
+def save_business(
+    services: ServicesOf,
+    docid: Annotated[DocId, Path()],
+    entry: BusinessEntry,
+) -> SavedBusiness:
+    """Inserts or replaces it, its contract and the list of its categories."""
+    services.intake.save_business(
+        Business(docid=docid, name=entry.name, contract=entry.contract),
+        [Category(**category.model_dump()) for category in entry.categories],
+    )
+    return SavedBusiness(docid=docid, **entry.model_dump())
+
+
+app = application(
+    "JustLens ingest",
+    "Photos and businesses come in, and their way can be followed.",
+    [router],
+    NEEDS,
+)

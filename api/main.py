@@ -1,0 +1,22 @@
+"""All applications in one process, and the page for people: ``uvicorn api.main:app``."""
+
+from fastapi import FastAPI
+
+from api import catalogue, ingest, page, relevancy
+from api.wiring import Open, application, open_services
+
+
+def create(open_services: Open = open_services) -> FastAPI:
+    """The application that serves everything."""
+    app = application(
+        "JustLens",
+        "Chooses, improves and describes the pictures of a business directory.",
+        [ingest.router, relevancy.router, catalogue.router, page.router],
+        sorted({*ingest.NEEDS, *relevancy.NEEDS, *catalogue.NEEDS}),
+        open_services,
+    )
+    app.mount("/static", page.static_files(), name="static")
+    return app
+
+
+app = create()

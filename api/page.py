@@ -1,0 +1,211 @@
+"""The result page for people: search, compare, and see why.
+
+The server renders all of it, so that it reads without scripts; the modules in ``static/`` fetch
+the part with the results anew and show, compare and explain pictures in place.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlencode, urlsplit
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import HTMLResponse
+from fastapi.templating import Jinja2Templates
+from starlette.staticfiles import StaticFiles
+
+from api.problems import RETRY_AFTER, status_of
+from api.wiring import Services, ServicesOf
+from pipeline.errors import JustLensError
+from pipeline.queries import LONGEST_QUERY, fold
+from pipeline.ranking import Picture
+from pipeline.records import Business
+from pipeline.serving import BusinessPictures, Page
+
+BUSINESSES = 25
+# Businesses whose names or categories fit come first among so many; a page reads no more.
+WINDOW = 200
+
+HERE = Path(__file__).parent
+
+router = APIRouter(include_in_schema=False)
+
+Text = Annotated[str, Query(max_length=LONGEST_QUERY)]
+Number = Annotated[int, Query(ge=1, le=WINDOW // BUSINESSES)]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a score as the page shows it."""
+
+    name: str
+    meaning: str
+    value: float
+    weight: float
+    cosine: float | None
+
+
+PARTS: Mapping[str, tuple[str, str]] = {
+    "image": ("The picture", "How much more it looks like this than like other things."),
+    "description": ("Its description", "How much nearer its description is to this."),
+    "category_match": ("The describer's answer", "Whether it was judged to show this: 1 or 0."),
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the page shows for one search."""
+
+    query: str
+    number: int
+    page: Page
+    more: bool
+
+    @property
+    def category(self) -> str:
+        """The category that the query was understood as."""
+        return (self.page.resolution and self.page.resolution.category) or ""
+
+    def link(self, number: int) -> str:
+        """The address of another page of these results."""
+        fields = {"query": self.query, "page": number if number > 1 else ""}
+        return "/?" + urlencode({name: value for name, value in fields.items() if value})
+
+
+@router.get("/", response_class=HTMLResponse)
+def whole(
+    request: Request, services: ServicesOf, query: Text = "", page: Number = 1
+) -> HTMLResponse:
+    """The page, with the results of the query that is in its address."""
+    return _render(request, services, "page.html", query, page)
+
+
+@router.get("/results", response_class=HTMLResponse)
+def part(
+    request: Request, services: ServicesOf, query: Text = "", page: Number = 1
+) -> HTMLResponse:
+    """The results alone, for a page that is open already."""
+    return _render(request, services, "results.html", query, page)
+
+
+def static_files() -> StaticFiles:
+    """Styles and scripts; looked for when they are asked for."""
+    return _Revalidated(directory=HERE / "static", check_dir=False)
+
+
+class _Revalidated(StaticFiles):
+    """Files that a browser keeps and asks about: a new release shows at once."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def _render(
+    request: Request, services: Services, template: str, query: str, number: int
+) -> HTMLResponse:
+    status, trouble, results = HTTPStatus.OK, "", None
+    try:
+        results = _results(services, query.strip(), number)
+    except JustLensError as error:
+        status, trouble = status_of(error), str(error)
+    return TEMPLATES.TemplateResponse(
+        request,
+        template,
+        {"results": results, "query": query.strip(), "trouble": trouble},
+        status_code=status.value,
+        headers={
+            "Content-Security-Policy": _policy(services.settings.public_objects_url),
+            "Referrer-Policy": "same-origin",
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "no-store",
+            **({"Retry-After": str(RETRY_AFTER)} if trouble else {}),
+        },
+    )
+
+
+def _results(services: Services, query: str, number: int) -> Results:
+    docids = [business.docid for business in _found(services, query)]
+    start = (number - 1) * BUSINESSES
+    page = services.serving.page(
+        docids[start : start + BUSINESSES],
+        query=query,
+        limit=services.settings.carousel_size,
+    )
+    return Results(query, number, page, more=len(docids) > start + BUSINESSES)
+
+
+def _found(services: Services, query: str) -> list[Business]:
+    """Businesses of that name, then those listed under the category, then all others."""
+    documents = services.stores.documents
+    everyone = documents.search_businesses("", limit=WINDOW)
+    if not query:
+        return everyone
+    resolution = services.serving.resolver.resolve(query)
+    category = fold(resolution.category or "")
+    listed = services.stores.directory.categories([business.docid for business in everyone])
+    under = [
+        business
+        for business in everyone
+        if any(fold(own.name) == category for own in listed[business.docid])
+    ]
+    named = documents.search_businesses(query, limit=BUSINESSES)
+    return list({b.docid: b for b in (*named, *under, *everyone)}.values())
+
+
+def _policy(objects: str) -> str:
+    """The Content-Security-Policy: nothing inline, nothing from elsewhere but pictures."""
+    address = urlsplit(objects)
+    pictures = f" {address.scheme}://{address.netloc}" if address.netloc else ""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            f"img-src 'self'{pictures}",
+            "connect-src 'self'",
+            "form-action 'self'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
+
+
+def _slides(business: BusinessPictures) -> list[Picture]:
+    """What a card can show: the picture that answers, then the carousel, each once."""
+    pictures = (*business.dynamic[:1], *business.carousel)
+    return list({picture.product_id: picture for picture in pictures}.values())
+
+
+def _parts(picture: Picture) -> list[Part]:
+    """The parts of a picture's score, with their words and weights, in the order of PARTS."""
+    why = picture.why
+    return [
+        Part(
+            name=name,
+            meaning=meaning,
+            value=why.parts[part],
+            weight=why.weights.get(part, 0.0),
+            cosine=why.parts.get(f"{part}_cosine"),
+        )
+        for part, (name, meaning) in PARTS.items()
+        if part in why.parts
+    ]
+
+
+def _alt(picture: Picture, business: BusinessPictures) -> str:
+    return picture.alt or f"Photo of {business.name}"
+
+
+def _share(value: float) -> str:
+    """A share as a percentage that is never 100 before it is."""
+    return f"{int(value * 100 + 1e-9) if value > 0.99 else round(value * 100)}\u202f%"
+
+
+TEMPLATES = Jinja2Templates(HERE / "templates")
+TEMPLATES.env.filters.update(slides=_slides, parts=_parts, alt=_alt, share=_share)
+TEMPLATES.env.trim_blocks = True
+TEMPLATES.env.lstrip_blocks = True

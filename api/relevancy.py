@@ -1,0 +1,97 @@
+"""The ranking API: which pictures of a business answer a category or a query, and why."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from api.problems import problem_responses
+from api.wiring import ServicesOf, application
+from pipeline.messages import CatId, DocId
+from pipeline.queries import LONGEST_QUERY
+from pipeline.serving import LIMIT, Page
+
+NEEDS = ("documents", "directory", "vectors", "text_encoder")
+MOST_BUSINESSES = 100
+
+router = APIRouter(prefix="/v1", tags=["relevance"])
+
+Limit = Annotated[int, Field(ge=1, le=100, description="Most pictures in `dynamic`.")]
+Text = Annotated[str, Field(max_length=LONGEST_QUERY)]
+
+
+class Wanted(BaseModel):
+    """What pictures are asked for; nothing: those for each business's hot category."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    category: Text = Field("", description="The name of a category.")
+    catid: CatId | None = Field(None, description="The id of a category.")
+    query: Text = Field("", description="Free text, as a person types it.")
+    limit: Limit = LIMIT
+
+    @model_validator(mode="after")
+    def _one_of(self) -> "Wanted":
+        if sum((bool(self.category.strip()), self.catid is not None, bool(self.query.strip()))) > 1:
+            raise ValueError("only one of category, catid and query can be asked for")
+        return self
+
+
+class PageRequest(Wanted):
+    """A page of businesses."""
+
+    docids: Annotated[list[DocId], Field(min_length=1, max_length=MOST_BUSINESSES)]
+
+
+class Suggestions(BaseModel):
+    """Categories for what has been typed so far."""
+
+    query: str
+    suggestions: list[str]
+
+
+@router.get(
+    "/relevance/{docid}",
+    summary="The pictures of one business",
+    responses=problem_responses(
+        HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE
+    ),
+)
+def of_business(
+    services: ServicesOf, docid: Annotated[DocId, Path()], wanted: Annotated[Wanted, Query()]
+) -> Page:
+    """A page of one business: its static and dynamic pictures, its carousel, what is enhanced."""
+    return services.serving.business(docid, **wanted.model_dump())
+
+
+@router.post(
+    "/relevance",
+    summary="The pictures of a page of businesses",
+    responses=problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+def of_page(services: ServicesOf, page: PageRequest) -> Page:
+    """Up to 100 businesses in the order asked for; ids that are not known are listed apart."""
+    return services.serving.page(**page.model_dump())
+
+
+@router.get(
+    "/suggest",
+    summary="Categories for what has been typed so far",
+    responses=problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+def suggest(
+    services: ServicesOf,
+    q: Annotated[str, Query(max_length=LONGEST_QUERY)] = "",
+    limit: Annotated[int, Query(ge=1, le=25)] = 8,
+) -> Suggestions:
+    """Names that begin with it, hold it, or are spelt much like it."""
+    return Suggestions(query=q, suggestions=services.serving.resolver.suggest(q, limit))
+
+
+app = application(
+    "JustLens relevancy",
+    "Which pictures of a business answer a category or a query, and why.",
+    [router],
+    NEEDS,
+)

@@ -1,0 +1,68 @@
+// Fetches the results of a query and puts them in place; the address follows.
+
+// A skeleton that is gone at once only flickers.
+const PATIENCE = 150;
+
+const status = document.getElementById("status");
+const input = document.getElementById("query");
+
+export function watchResults(results) {
+  let running = null;
+
+  async function show(query, { push = true, page = 1 } = {}) {
+    running?.abort();
+    const own = (running = new AbortController());
+    const fields = new URLSearchParams(query ? { query } : {});
+    if (page > 1) fields.set("page", page);
+    const address = fields.size ? `/?${fields}` : "/";
+    if (push) history.pushState(null, "", address);
+    document.title = query ? `${query} · JustLens` : "JustLens";
+    input.value = query;
+    results.setAttribute("aria-busy", "true");
+    const waiting = setTimeout(() => fill(results, "skeleton"), PATIENCE);
+    try {
+      const response = await fetch(`/results?${fields}`, { signal: own.signal });
+      const html = await response.text();
+      if (!response.headers.get("content-type")?.startsWith("text/html")) {
+        throw new Error(`The server answered ${response.status}.`);
+      }
+      clearTimeout(waiting);
+      results.innerHTML = html;
+      const summary = results.querySelector("[data-summary]");
+      status.textContent = summary?.dataset.summary ?? "The pictures cannot be shown right now";
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      clearTimeout(waiting);
+      fail(error.message, () => show(query, { push: false, page }));
+    } finally {
+      clearTimeout(waiting);
+      if (running === own) results.removeAttribute("aria-busy");
+    }
+  }
+
+  function fail(message, again) {
+    fill(results, "failure");
+    results.querySelector(".failure-detail").textContent = message;
+    results.querySelector("[data-retry]").addEventListener("click", again);
+    status.textContent = "The results could not be fetched";
+  }
+
+  results.addEventListener("click", (event) => {
+    const chip = event.target.closest("[data-query]");
+    if (!chip || event.metaKey || event.ctrlKey) return;
+    event.preventDefault();
+    show(chip.dataset.query);
+  });
+
+  addEventListener("popstate", () => {
+    const fields = new URLSearchParams(location.search);
+    const page = Number(fields.get("page") ?? 1);
+    show(fields.get("query") ?? "", { push: false, page });
+  });
+
+  return show;
+}
+
+function fill(results, template) {
+  results.replaceChildren(document.getElementById(template).content.cloneNode(true));
+}

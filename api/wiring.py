@@ -1,0 +1,190 @@
+"""What an application works with, built once for each process when it starts.
+
+Importing a module of ``api`` opens no connection and loads no model: all of that begins here.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import Annotated, Any, Protocol, cast
+
+import numpy as np
+from fastapi import APIRouter, Depends, FastAPI, Request
+from starlette.concurrency import run_in_threadpool
+
+import models
+from api import operations, problems
+from models.errors import ModelError
+from models.image_text import ImageTextEncoder
+from models.text import TextEncoder
+from pipeline.embeddings import TextEmbeddings
+from pipeline.errors import BrokerUnavailable, ConfigurationError, StoreUnavailable
+from pipeline.graph import Sender
+from pipeline.ingest import Intake
+from pipeline.queues import Stage
+from pipeline.records import CatalogueImage
+from pipeline.serving import Serving
+from pipeline.settings import Settings, settings
+from pipeline.stores import open_stores
+
+log = logging.getLogger(__name__)
+
+
+class Broker(Protocol):
+    """What sends graphs; ``pipeline.graph.Sender``."""
+
+    def __call__(self, image: CatalogueImage, start: Stage = Stage.ENHANCE) -> None:
+        """Send the graph of an image."""
+
+    def depths(self, queues: tuple[str, ...]) -> dict[str, int]:
+        """Messages that wait in each queue."""
+
+
+class Services:
+    """Stores, models and what is built on them, each made when it is first asked for.
+
+    Args:
+        settings: of this process.
+        broker: where images are sent; Celery's broker, where none is given.
+    """
+
+    def __init__(self, settings: Settings, broker: Broker | None = None) -> None:
+        self.settings = settings
+        self.stores = open_stores(settings)
+        self._broker = broker
+
+    @cached_property
+    def broker(self) -> Broker:
+        """Where images are sent."""
+        return self._broker or Sender()
+
+    @cached_property
+    def intake(self) -> Intake:
+        """The door for images."""
+        return Intake(self.stores, self.settings, self.broker)
+
+    @cached_property
+    def text_encoder(self) -> TextEncoder:
+        """The model of queries, categories and descriptions; not loaded yet."""
+        return cast(TextEncoder, self._model("text", self.settings.text_encoder))
+
+    @cached_property
+    def image_text_encoder(self) -> ImageTextEncoder:
+        """The model whose space pictures lie in; not loaded yet."""
+        return cast(ImageTextEncoder, self._model("image_text", self.settings.image_text_encoder))
+
+    @cached_property
+    def serving(self) -> Serving:
+        """Answers for pages of businesses."""
+        text, image_text = self.text_encoder, self.image_text_encoder
+        vectors = self.stores.vectors
+        return Serving(
+            self.stores,
+            TextEmbeddings(_guarded(text), text.identity, vectors),
+            TextEmbeddings(_guarded(image_text.encode_texts), image_text.space, vectors),
+            _guarded(image_text.background_names),
+            self.settings,
+        )
+
+    def checks(self, needs: Sequence[str]) -> dict[str, str]:
+        """What is wrong with each dependency; empty where it answers."""
+        troubles = {name: trouble for name, trouble in self.stores.check().items() if name in needs}
+        if "broker" in needs:
+            troubles["broker"] = self._broker_trouble()
+        if "text_encoder" in needs:
+            troubles["text_encoder"] = "" if self.text_encoder.is_loaded else "not loaded yet"
+        return troubles
+
+    def warm_up(self) -> None:
+        """Load what the first query would wait for."""
+        try:
+            self.text_encoder.load()
+            self.serving.warm_up()
+        except (ModelError, ConfigurationError, StoreUnavailable) as error:
+            log.warning("queries are answered without meaning for now: %s", error)
+
+    def close(self) -> None:
+        """Give connections back."""
+        self.stores.close()
+
+    def _broker_trouble(self) -> str:
+        try:
+            self.broker.depths(())
+        except BrokerUnavailable as error:
+            return str(error)
+        return ""
+
+    def _model(self, kind: str, name: str) -> Any:
+        try:
+            return models.create(
+                kind, name, weights=self.settings.model_dir, threads=self.settings.threads
+            )
+        except ModelError as error:
+            raise ConfigurationError(f"the {kind} encoder {name!r}: {error}") from error
+
+
+def _guarded(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A model's method whose errors are the pipeline's, so that serving can do without it."""
+
+    def guarded(*arguments: Any) -> np.ndarray:
+        try:
+            return call(*arguments)
+        except ModelError as error:
+            raise ConfigurationError(str(error)) from error
+
+    return guarded
+
+
+Open = Callable[[], Services]
+
+
+def open_services() -> Services:
+    """The services of this process, by its settings."""
+    return Services(settings())
+
+
+def application(
+    title: str,
+    description: str,
+    routers: Sequence[APIRouter],
+    needs: Sequence[str],
+    open_services: Open = open_services,
+) -> FastAPI:
+    """An application with its routes, problem documents, ``/health``, ``/ready``, ``/metrics``.
+
+    Args:
+        title: in OpenAPI.
+        description: in OpenAPI.
+        routers: what it serves.
+        needs: dependencies that ``/ready`` looks at.
+        open_services: makes what it works with, when it starts.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        services = await run_in_threadpool(open_services)
+        app.state.services = services
+        if "text_encoder" in needs:
+            warming = asyncio.create_task(run_in_threadpool(services.warm_up))
+        yield
+        if "text_encoder" in needs:
+            await warming
+        await run_in_threadpool(services.close)
+
+    app = FastAPI(title=title, description=description, version="1", lifespan=lifespan)
+    app.state.needs = tuple(needs)
+    problems.install(app)
+    app.add_middleware(operations.Metrics)
+    for router in (*routers, operations.router):
+        app.include_router(router)
+    return app
+
+
+def services(request: Request) -> Services:
+    """What the application of a request works with."""
+    return request.app.state.services
+
+
+ServicesOf = Annotated[Services, Depends(services)]

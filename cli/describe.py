@@ -1,0 +1,56 @@
+"""``justlens describe``: what the models say of one photo."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import models
+from cli.output import out, print_json
+from models.errors import ModelError
+from models.quality import flags, measure
+from pipeline.errors import JustLensError
+from pipeline.imaging import decode
+from pipeline.settings import settings
+
+
+def describe(source: Path, *, business: str, categories: Sequence[str], json_output: bool) -> None:
+    """Print description, alt text, tags, labels, text read, quality and flags."""
+    chosen = settings()
+    places = {"weights": chosen.model_dir, "threads": chosen.threads}
+    try:
+        picture = decode(source.read_bytes(), chosen.max_pixels)
+        rgb = picture.on_white()
+        encoder = models.create("image_text", chosen.image_text_encoder, **places)
+        embedding = encoder([rgb])[0]
+        text = models.create("reader", chosen.text_reader, **places)(rgb)
+        describer = models.create("describer", chosen.describer, **places)
+        found = describer(
+            rgb, labels=embedding.labels, text=text, business=business, categories=categories
+        )
+        similarities = encoder.encode_texts(list(categories)) @ embedding.vector
+    except (OSError, ModelError) as error:
+        raise JustLensError(str(error)) from error
+    quality = measure(rgb)
+    result = {
+        "description": found.description,
+        "alt_text": found.alt_text,
+        "tags": list(found.tags),
+        "made_from": found.made_from,
+        "text": text.text,
+        "labels": {label.name: round(label.probability, 4) for label in embedding.labels[:5]},
+        "cosine": {
+            name: round(float(value), 4)
+            for name, value in zip(categories, similarities, strict=True)
+        },
+        "quality": round(quality.score, 1),
+        "flags": flags(rgb, quality),
+        "size": f"{picture.width}x{picture.height}",
+    }
+    if json_output:
+        print_json(result)
+        return
+    for name, value in result.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {number}" for key, number in value.items())
+        elif isinstance(value, list):
+            value = ", ".join(value)
+        out.print(f"[bold]{name.replace('_', ' ')}[/]: {value}", highlight=False)

@@ -1,0 +1,153 @@
+"""``justlens evaluate``: labelled photos through the real graph, and the served order measured."""
+
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from cli.ingest import read_vocabulary
+from cli.intake import Batch, Photo, read_json
+from cli.output import out, print_json, progress
+from cli.processes import System, free_port
+from pipeline.errors import JustLensError
+from pipeline.queues import Lane
+from pipeline.records import Business, Category
+from pipeline.settings import Settings, settings
+from pipeline.stores import open_stores
+
+DEPTH = 5
+MOST_IMAGES = 1000
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A business and one of its categories, with the photos that belong to it."""
+
+    docid: str
+    category: str
+    relevant: frozenset[int]
+    photos: int
+
+
+def hit_at_1(order: Sequence[int], relevant: frozenset[int]) -> float:
+    """1 when the first one served is relevant."""
+    return float(bool(order) and order[0] in relevant)
+
+
+def ndcg(order: Sequence[int], relevant: frozenset[int], depth: int = DEPTH) -> float:
+    """Normalised discounted cumulative gain at ``depth`` (Järvelin and Kekäläinen 2002)."""
+    gain = sum(
+        1 / math.log2(rank + 2) for rank, item in enumerate(order[:depth]) if item in relevant
+    )
+    ideal = sum(1 / math.log2(rank + 2) for rank in range(min(depth, len(relevant))))
+    return gain / ideal
+
+
+def evaluate(folder: Path, *, json_output: bool) -> None:
+    """Print hit@1 and NDCG@5 of the served dynamic order, beside a random order's hit@1."""
+    listing = read_json(folder / "businesses.json")
+    if not isinstance(listing, list):
+        raise JustLensError(f"{folder / 'businesses.json'}: not a list of businesses")
+    businesses, photos, pairs = _read(folder, listing)
+    with _system() as (system, chosen):
+        stores = open_stores(chosen)
+        names = folder / "categories.txt"
+        if names.exists():
+            stores.directory.add_vocabulary(read_vocabulary(names))
+        batch = Batch(stores, chosen)
+        with progress() as bars:
+            outcomes = batch.submit(
+                businesses, photos, force=False, lane=Lane.INTERACTIVE, progress=bars
+            )
+            refused = {outcome.photo.key for outcome in outcomes}
+            outcomes += batch.wait([p for p in photos if p.key not in refused], bars)
+        stores.close()
+        orders = _ask(system.address, pairs)
+    parked = [outcome for outcome in outcomes if outcome.state != "done"]
+    figures = measure(pairs, orders)
+    if json_output:
+        print_json(figures)
+        return
+    out.print(
+        f"{len(photos) - len(parked)} of {len(photos)} photos went through. "
+        f"Over {figures['n']} pairs of business and category:"
+    )
+    out.print(f"  hit@1  {figures['hit_at_1']:.3f}  (random {figures['random_hit_at_1']:.3f})")
+    out.print(f"  NDCG@5 {figures['ndcg_at_5']:.3f}")
+
+
+def measure(pairs: Sequence[Pair], orders: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """Means over all pairs; ``random_hit_at_1`` is the expectation of a random order."""
+    count = len(pairs)
+    if not count:
+        raise JustLensError("no business has a photo that belongs to one of its categories")
+    both = list(zip(pairs, orders, strict=True))
+    return {
+        "hit_at_1": round(sum(hit_at_1(order, pair.relevant) for pair, order in both) / count, 4),
+        "ndcg_at_5": round(sum(ndcg(order, pair.relevant) for pair, order in both) / count, 4),
+        "random_hit_at_1": round(sum(len(p.relevant) / p.photos for p in pairs) / count, 4),
+        "n": count,
+    }
+
+
+def _read(
+    folder: Path, listing: list[dict[str, Any]]
+) -> tuple[list[tuple[Business, list[Category]]], list[Photo], list[Pair]]:
+    businesses, photos, pairs = [], [], []
+    try:
+        for entry in listing:
+            docid = entry["docid"]
+            categories = [
+                Category(catid=int(catid), name=name, is_hot=int(catid) == entry["hot_category"])
+                for catid, name in entry["categories"].items()
+            ]
+            businesses.append((Business(docid=docid, name=entry["name"]), categories))
+            for image in entry["images"]:
+                photos.append(Photo(docid, image["product_id"], str(folder / image["file"])))
+            for category in categories:
+                relevant = frozenset(
+                    image["product_id"]
+                    for image in entry["images"]
+                    if image["category"] == category.name
+                )
+                if relevant:
+                    pairs.append(Pair(docid, category.name, relevant, len(entry["images"])))
+    except (KeyError, TypeError, ValueError) as error:
+        raise JustLensError(f"{folder / 'businesses.json'}: {error!r}") from error
+    return businesses, photos, pairs
+
+
+@contextmanager
+def _system() -> Iterator[tuple[System, Settings]]:
+    """A system of our own: in a temporary data folder, unless one is named."""
+    with ExitStack() as stack:
+        if "JUSTLENS_DATA_DIR" not in os.environ:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="justlens-"))
+            os.environ["JUSTLENS_DATA_DIR"] = folder
+            stack.callback(os.environ.pop, "JUSTLENS_DATA_DIR", None)
+        settings.cache_clear()
+        stack.callback(settings.cache_clear)
+        chosen = settings()
+        system = System(chosen, port=free_port(chosen.api_host))
+        yield stack.enter_context(system.running()), chosen
+
+
+def _ask(address: str, pairs: Sequence[Pair]) -> list[list[int]]:
+    """The dynamic order that the relevancy API serves for each pair."""
+    orders = []
+    with httpx.Client(base_url=address, timeout=60) as client:
+        for pair in pairs:
+            answer = client.get(
+                f"/v1/relevance/{pair.docid}",
+                params={"category": pair.category, "limit": MOST_IMAGES},
+            )
+            if answer.status_code != 200:
+                raise JustLensError(f"the relevancy API answered {answer.text}")
+            orders.append([picture["product_id"] for picture in answer.json()["dynamic"]])
+    return orders

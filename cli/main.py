@@ -1,0 +1,191 @@
+"""The subcommands and their options; what they do is in the module of the same name."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="justlens",
+    help="Chooses, improves and describes the pictures of a business directory.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Port = Annotated[int, typer.Option(help="Port of the web applications; 0: a free one.")]
+
+
+@app.callback()
+def choose(
+    data_dir: Annotated[
+        Path | None,
+        typer.Option("--data-dir", help="Folder of the embedded stores and broker.  [./var]"),
+    ] = None,
+) -> None:
+    """Settings come from `JUSTLENS_*` environment variables; see README.md."""
+    if data_dir is not None:
+        os.environ["JUSTLENS_DATA_DIR"] = str(data_dir.absolute())
+
+
+@app.command(epilog="Example: `justlens demo`")
+def demo(port: Port = 0, json_output: Json = False) -> None:
+    """Send real photos through the running system and show what comes out."""
+    from cli.demo import demo
+
+    demo(port=port, json_output=json_output)
+
+
+@app.command(epilog="Examples: `justlens up` - `justlens up --port 8080 --flower admin:secret`")
+def up(
+    port: Port = 8000,
+    flower: Annotated[
+        str, typer.Option(help="Start Flower, too, behind this user:password.")
+    ] = "",
+    json_output: Json = False,
+) -> None:
+    """Run the whole system in the foreground: broker, workers, beat, web applications."""
+    from cli.up import up
+
+    up(port=port, flower=flower, json_output=json_output)
+
+
+@app.command(
+    epilog="Examples: `justlens ingest photos/ --docid shop-1 --name 'Corner Cafe' "
+    "--category 'Coffee Shops'` - `justlens ingest catalogue.csv`"
+)
+def ingest(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Photos, folders of photos, or CSV files with the columns docid, product_id, "
+            "product_url (an address or a file), business_name, categories (separated by `|`)."
+        ),
+    ],
+    docid: Annotated[str, typer.Option(help="The business that photos belong to.")] = "",
+    name: Annotated[str, typer.Option(help="Its name.")] = "",
+    category: Annotated[
+        list[str] | None, typer.Option(help="A category it is listed under; first is hot.")
+    ] = None,
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="A file with all category names of the directory.")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Enhance even what is large enough.")] = False,
+    wait: Annotated[bool, typer.Option(help="Wait until all photos are through.")] = True,
+    json_output: Json = False,
+) -> None:
+    """Take photos in and wait until they are through; the same call again goes on where it was.
+
+    Starts the system for as long as it takes, when it does not run.
+    """
+    from cli.ingest import ingest
+
+    ingest(
+        sources,
+        docid=docid,
+        name=name,
+        categories=category or [],
+        vocabulary=vocabulary,
+        force=force,
+        wait=wait,
+        json_output=json_output,
+    )
+
+
+@app.command(epilog="Example: `justlens rank shop-1 --query 'capuccino'`")
+def rank(
+    docid: Annotated[str, typer.Argument(help="The business.")],
+    query: Annotated[str, typer.Option(help="Free text, as people type it.")] = "",
+    category: Annotated[str, typer.Option(help="A category by its name.")] = "",
+    limit: Annotated[int, typer.Option(help="Most pictures in the dynamic order.")] = 10,
+    json_output: Json = False,
+) -> None:
+    """Print the pictures that a business shows, and why."""
+    from cli.rank import rank
+
+    rank(docid, query=query, category=category, limit=limit, json_output=json_output)
+
+
+@app.command(
+    epilog="Examples: `justlens enhance small.jpg large.jpg` - "
+    "`justlens enhance photos/ enhanced/ --model x4plus`"
+)
+def enhance(
+    source: Annotated[Path, typer.Argument(help="A photo, or a folder of photos.")],
+    target: Annotated[Path, typer.Argument(help="Where the result goes: a file, or a folder.")],
+    model: Annotated[str, typer.Option(help="compact or x4plus.")] = "",
+    force: Annotated[bool, typer.Option(help="Enhance even what is large enough.")] = False,
+    raw: Annotated[
+        bool, typer.Option(help="The network's plain output at its own scale, as PNG.")
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Enhance photos here and now, without queues."""
+    from cli.enhance import enhance
+
+    enhance(source, target, model=model, force=force, raw=raw, json_output=json_output)
+
+
+@app.command(epilog="Example: `justlens describe photo.jpg --business 'Corner Cafe'`")
+def describe(
+    source: Annotated[Path, typer.Argument(help="A photo.")],
+    business: Annotated[str, typer.Option(help="Name of the business.")] = "",
+    category: Annotated[
+        list[str] | None, typer.Option(help="A category to score the photo against.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Say what a photo shows, how good it is and what it would be called."""
+    from cli.describe import describe
+
+    describe(source, business=business, categories=category or [], json_output=json_output)
+
+
+@app.command(epilog="Example: `justlens evaluate photo_cases --json`")
+def evaluate(
+    folder: Annotated[
+        Path, typer.Argument(help="A folder with businesses.json, its photos, categories.txt.")
+    ],
+    json_output: Json = False,
+) -> None:
+    """Send labelled photos through the real graph and measure the order that is served."""
+    from cli.evaluate import evaluate
+
+    evaluate(folder, json_output=json_output)
+
+
+@app.command(epilog="Example: `justlens doctor`")
+def doctor(json_output: Json = False) -> None:
+    """Check what the system needs: packages, models, stores, broker, workers."""
+    from cli.doctor import doctor
+
+    doctor(json_output=json_output)
+
+
+dead_letters = typer.Typer(help="Look at what was parked.", no_args_is_help=True)
+app.add_typer(dead_letters, name="dlq")
+
+
+@dead_letters.command("list", epilog="Example: `justlens dlq list --queue image_enhance_process`")
+def list_dead_letters(
+    queue: Annotated[str, typer.Option(help="Only of this queue.")] = "",
+    limit: Annotated[int, typer.Option(help="Most rows.")] = 50,
+    json_output: Json = False,
+) -> None:
+    """Dead letters, newest first."""
+    from cli.dlq import show_list
+
+    show_list(queue=queue, limit=limit, json_output=json_output)
+
+
+@dead_letters.command("show", epilog="Example: `justlens dlq show image_tag_process/4f1c...`")
+def show_dead_letter(
+    key: Annotated[str, typer.Argument(help="As `dlq list` prints it.")],
+    json_output: Json = False,
+) -> None:
+    """One dead letter with its traceback."""
+    from cli.dlq import show_one
+
+    show_one(key, json_output=json_output)

@@ -1,0 +1,220 @@
+"""The processes of a running system, kept up by circus.
+
+Circus starts each of them, starts it again when it ends, and ends it gracefully. Their output goes
+to files that outlive the supervisor.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import shlex
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psutil
+from circus import get_arbiter
+from filelock import FileLock, Timeout
+
+from pipeline.broker import EmbeddedBroker, run_directory
+from pipeline.errors import ConfigurationError
+from pipeline.queues import CPU_QUEUES, GPU_QUEUES
+from pipeline.settings import Settings
+
+log = logging.getLogger(__name__)
+
+GRACE = 30.0
+START_LIMIT = 120.0
+POLL = 0.1
+
+
+@dataclass(frozen=True)
+class Process:
+    """One program of the system."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def processes(settings: Settings, *, port: int, flower: str = "") -> list[Process]:
+    """All programs that run beside the broker: two workers, beat, the web applications.
+
+    Args:
+        port: of the web applications.
+        flower: ``user:password`` of Flower's basic authentication; empty: no Flower.
+    """
+    python = sys.executable
+    celery = [python, "-m", "celery", "-A", "tasks"]
+    computing = max(1, (os.cpu_count() or 1) // 2)
+
+    def worker(name: str, queues: tuple[str, ...]) -> Process:
+        command = [*celery, "worker", "--loglevel", "INFO", "-n", f"{name}@%h"]
+        return Process(f"worker-{name}", [*command, "-Q", ",".join(queues)], threads(computing))
+
+    web = [python, "-m", "uvicorn", "api.main:app", "--host", settings.api_host]
+    system = [
+        worker("gpu", GPU_QUEUES),
+        worker("cpu", CPU_QUEUES),
+        Process("beat", [*celery, "beat", "--loglevel", "INFO"], threads(1)),
+        Process("api", [*web, "--port", str(port), "--no-access-log"], threads(1)),
+    ]
+    if flower:
+        command = [*celery, "flower", "--address=127.0.0.1", f"--basic-auth={flower}"]
+        system.append(Process("flower", command))
+    return system
+
+
+def threads(count: int) -> dict[str, str]:
+    """Compute threads of a process, set before any library is imported."""
+    names = ("JUSTLENS_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return dict.fromkeys(names, str(count))
+
+
+def free_port(host: str) -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+class System:
+    """A running system: broker, workers, beat and web applications of one data folder.
+
+    Args:
+        settings: of the whole system; they are handed on through the environment.
+        port: of the web applications.
+        flower: ``user:password``, or empty.
+
+    Raises:
+        ConfigurationError: the data folder is in use, or the port is.
+    """
+
+    def __init__(self, settings: Settings, *, port: int, flower: str = "") -> None:
+        self.settings = settings
+        self.port = port
+        self.address = f"http://{settings.api_host}:{port}"
+        self._flower = flower
+        self._run = run_directory(settings)
+        self._logs = settings.data_dir / "logs"
+
+    @contextmanager
+    def running(self) -> Iterator["System"]:
+        """Everything is up inside the block and ended after it."""
+        lock = FileLock(self._run / "up.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            folder = self.settings.data_dir
+            raise ConfigurationError(f"another `justlens up` runs in {folder}") from error
+        with lock, contextlib.ExitStack() as stack:
+            self._end_leftovers()
+            self._check_port()
+            broker = EmbeddedBroker(self.settings)
+            embedded = EmbeddedBroker.wanted(self.settings)
+            if embedded:
+                # One left over by a worker that was started by hand is not ours to keep up.
+                broker.stop()
+                broker.prepare()
+            sockets = tempfile.mkdtemp(prefix="justlens-")
+            stack.callback(shutil.rmtree, sockets, ignore_errors=True)
+            watchers = []
+            if embedded:
+                watchers.append(self._watcher(Process("broker", broker.command()), priority=9))
+            for process in processes(self.settings, port=self.port, flower=self._flower):
+                watchers.append(self._watcher(process, priority=1))
+            arbiter = get_arbiter(
+                watchers,
+                controller=f"ipc://{sockets}/controller",
+                pubsub_endpoint=f"ipc://{sockets}/events",
+                background=True,
+            )
+            arbiter.start()
+            stack.callback(arbiter.stop)
+            self._note(arbiter)
+            self._wait_until(self.ready, "the web applications")
+            self._note(arbiter)
+            yield self
+
+    def ready(self) -> bool:
+        """Whether the web applications answer and reach all they depend on."""
+        try:
+            return httpx.get(f"{self.address}/ready", timeout=5).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def _watcher(self, process: Process, priority: int) -> dict[str, object]:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        output = shlex.quote(str(self._logs / f"{process.name}.log"))
+        # The shell only redirects and is replaced by the program: output goes to a file, not to a
+        # pipe, which would break with the supervisor.
+        script = f"exec {shlex.join(process.command)} >>{output} 2>&1"
+        return {
+            "name": process.name,
+            "cmd": "/bin/sh",
+            "args": ["-c", script],
+            "env": {**os.environ, **_environment(self.settings), **process.environment},
+            "priority": priority,
+            "graceful_timeout": GRACE,
+            "max_retry": -1,
+            "copy_env": False,
+        }
+
+    def _wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        until = time.monotonic() + START_LIMIT
+        while not condition():
+            if time.monotonic() > until:
+                raise ConfigurationError(f"{what} did not come up, see {self._logs}")
+            time.sleep(POLL)
+
+    def _check_port(self) -> None:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self.settings.api_host, self.port))
+            except OSError as error:
+                raise ConfigurationError(
+                    f"port {self.port} is taken: choose another with --port, or 0 for a free one"
+                ) from error
+
+    def _note(self, arbiter: object) -> None:
+        """Write down which processes are ours, for the next start after a kill."""
+        children = psutil.Process().children(recursive=True)
+        known = [(child.pid, child.create_time()) for child in children if child.is_running()]
+        (self._run / "processes.json").write_text(json.dumps(known))
+
+    def _end_leftovers(self) -> None:
+        """End what a killed supervisor left running in this folder."""
+        noted = self._run / "processes.json"
+        if not noted.exists():
+            return
+        left = []
+        for pid, created in json.loads(noted.read_text()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process = psutil.Process(pid)
+                if abs(process.create_time() - created) < 1:
+                    process.terminate()
+                    left.append(process)
+        _, alive = psutil.wait_procs(left, timeout=GRACE)
+        for process in alive:
+            process.kill()
+        noted.unlink()
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """The settings as the environment of a process; paths absolute, whatever its folder."""
+    chosen = settings.model_dump(mode="json", exclude={"threads"})
+    return {f"JUSTLENS_{name.upper()}": str(value) for name, value in chosen.items()}
+
+
+def project_folder() -> Path:
+    """Where ``celeryconfig.py`` and ``tasks`` lie."""
+    return Path(__file__).resolve().parent.parent

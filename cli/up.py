@@ -1,0 +1,29 @@
+"""``justlens up``."""
+
+import signal
+import threading
+
+from cli.output import out, print_json
+from cli.processes import System, free_port
+from pipeline.settings import settings
+
+
+def up(*, port: int, flower: str, json_output: bool) -> None:
+    """Run the system until it is told to stop (Ctrl-C or SIGTERM)."""
+    chosen = settings()
+    system = System(chosen, port=port or free_port(chosen.api_host), flower=flower)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with system.running():
+        if json_output:
+            print_json({"address": system.address, "data_dir": str(chosen.data_dir)})
+        else:
+            out.print(f"The result page is at [bold]{system.address}/[/]", highlight=False)
+            out.print(f"The API is described at {system.address}/docs", highlight=False)
+            if flower:
+                out.print("Flower is at http://127.0.0.1:5555/", highlight=False)
+            out.print(f"Data and logs are in {chosen.data_dir}. Ctrl-C ends it.", highlight=False)
+        stop.wait()
+        if not json_output:
+            out.print("Ending: running stages finish first.")

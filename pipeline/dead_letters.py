@@ -1,0 +1,116 @@
+"""Dead letters: whatever ends badly is kept in ``error.<queue>`` and as a record for people."""
+
+import json
+import socket
+import traceback as tracebacks
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery
+from kombu import Queue
+
+from pipeline.queues import error_queue
+from pipeline.records import DeadLetter, ImageState
+from pipeline.stores.documents import DocumentStore
+
+Publish = Callable[[str, dict[str, Any]], None]
+"""Publishes JSON straight to a queue, durable; raises unless the broker took it."""
+
+TRACEBACK_LIMIT = 20_000
+
+
+class Publisher:
+    """Publishes to queues that nobody consumes.
+
+    Args:
+        app: the Celery application whose broker is used.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def __call__(self, queue: str, body: dict[str, Any]) -> None:
+        """Put one JSON body into ``queue``."""
+        with self._app.producer_pool.acquire(block=True) as producer:
+            producer.publish(
+                body,
+                exchange="",
+                routing_key=queue,
+                declare=[Queue(queue, durable=True, routing_key=queue)],
+                serializer="json",
+                delivery_mode=2,
+                retry=True,
+                retry_policy=self._app.conf.task_publish_retry_policy,
+            )
+
+
+class Parking:
+    """Parks failures.
+
+    First the message, then the record: a kill in between makes a second message, never a second
+    record, and none is missing.
+
+    Args:
+        documents: where the records go.
+        publish: how the messages go out.
+    """
+
+    def __init__(self, documents: DocumentStore, publish: Publish) -> None:
+        self._documents = documents
+        self._publish = publish
+
+    def park(self, letter: DeadLetter, *, ends_image: bool) -> None:
+        """Keep a failure; ``ends_image`` marks its image as failed, too."""
+        self._publish(error_queue(letter.queue), letter.model_dump(mode="json"))
+        self._documents.park(letter)
+        if ends_image and letter.product_id is not None and letter.generation is not None:
+            self._documents.update_image(
+                letter.docid,
+                letter.product_id,
+                letter.generation,
+                {"state": ImageState.FAILED, "failure": f"{letter.exception}: {letter.message}"},
+            )
+
+
+def letter_from(
+    *,
+    queue: str,
+    task: str,
+    task_id: str,
+    error: BaseException,
+    root_id: str = "",
+    args: Any = None,
+    kwargs: Any = None,
+    tries: int = 1,
+) -> DeadLetter:
+    """A dead letter for an exception; ids of the image are read from the message, if it is one."""
+    body = args[0] if isinstance(args, list | tuple) and args else None
+    body = body if isinstance(body, dict) else {}
+    trace = "".join(tracebacks.format_exception(error))
+    return DeadLetter(
+        key=f"{queue}/{task_id}",
+        queue=queue,
+        task=task,
+        task_id=task_id,
+        root_id=root_id,
+        correlation_id=str(body.get("correlation_id", "")),
+        docid=str(body.get("docid", "")),
+        product_id=_number(body.get("product_id")),
+        generation=_number(body.get("generation")),
+        args=_plain(args),
+        kwargs=_plain(kwargs),
+        tries=tries,
+        exception=type(error).__name__,
+        message=str(error),
+        traceback=trace[-TRACEBACK_LIMIT:],
+        host=socket.gethostname(),
+    )
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _plain(value: Any) -> Any:
+    """JSON-compatible values, whatever a foreign message held."""
+    return json.loads(json.dumps(value, default=repr))

@@ -1,0 +1,65 @@
+"""Every error of the pipeline, each a class with one sentence.
+
+Whether a failure is worth another try is a property of its class: ``TransientError`` is retried
+with a growing delay, everything else is parked at once.
+"""
+
+
+class JustLensError(Exception):
+    """Base of every error that JustLens raises on purpose."""
+
+
+class ConfigurationError(JustLensError):
+    """A setting has a value that cannot work; the message says which and what would."""
+
+
+class TransientError(JustLensError):
+    """The cause is outside the message and may be gone at the next try."""
+
+
+class PermanentError(JustLensError):
+    """Trying again gives the same result."""
+
+
+class InvalidMessage(PermanentError):
+    """A message does not fit the contract of the queue it was sent to."""
+
+
+class UndecodableImage(PermanentError):
+    """The bytes are not an image that can be decoded, or a larger one than is allowed."""
+
+
+class ObjectMissing(PermanentError):
+    """The object store has no object under that key."""
+
+
+class FetchRefused(PermanentError):
+    """The address of a photo answered that it will never serve it, or must not be fetched."""
+
+
+class FetchFailed(TransientError):
+    """The address of a photo did not answer this time."""
+
+
+class StoreUnavailable(TransientError):
+    """A store cannot be reached or is too busy."""
+
+
+class BrokerUnavailable(TransientError):
+    """The broker cannot be reached or did not confirm the message."""
+
+
+class DeadlinePassed(PermanentError):
+    """A stage ran for longer than it may."""
+
+
+class PoisonMessage(PermanentError):
+    """The worker process ended again and again while it had this message."""
+
+
+class UnknownBusiness(JustLensError):
+    """The directory has no business under that id."""
+
+
+class UnknownImage(JustLensError):
+    """The business has no image under that id."""

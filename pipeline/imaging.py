@@ -1,0 +1,190 @@
+"""Bytes to pixels and back: every kind of file that people upload, one kind of array inside."""
+
+import io
+import math
+from dataclasses import dataclass
+
+import imagehash
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from pipeline.errors import UndecodableImage
+
+FORMATS = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "GIF": "image/gif",
+    "TIFF": "image/tiff",
+    "BMP": "image/bmp",
+}
+SMALLEST_SIDE = 16
+JPEG_QUALITY = 90
+
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"GIF8", "image/gif"),
+    (b"II*\x00", "image/tiff"),
+    (b"MM\x00*", "image/tiff"),
+    (b"BM", "image/bmp"),
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded photo, upright and in sRGB.
+
+    Attributes:
+        rgb: (H, W, 3) uint8.
+        alpha: (H, W) uint8, or none where the photo is opaque.
+        gray: whether the file held no colour.
+    """
+
+    rgb: np.ndarray
+    alpha: np.ndarray | None = None
+    gray: bool = False
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return int(self.rgb.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return int(self.rgb.shape[0])
+
+    def on_white(self) -> np.ndarray:
+        """(H, W, 3) uint8: what a page with a white ground shows."""
+        if self.alpha is None:
+            return self.rgb
+        share = self.alpha[..., None].astype(np.float32) / 255
+        return (self.rgb * share + 255 * (1 - share) + 0.5).astype(np.uint8)
+
+
+def content_type(content: bytes) -> str:
+    """What the first bytes say the file is; ``application/octet-stream`` for anything else."""
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "image/webp"
+    return next(
+        (kind for signature, kind in _SIGNATURES if content.startswith(signature)),
+        "application/octet-stream",
+    )
+
+
+def decode(content: bytes, max_pixels: int) -> Picture:
+    """Decode a photo: JPEG, PNG, WebP, GIF (first frame), TIFF or BMP.
+
+    EXIF orientation is applied, colour profiles and CMYK become sRGB, 16 bits become 8.
+
+    Raises:
+        UndecodableImage: no image, a damaged one, or one outside the sizes allowed. Nothing larger
+            than ``max_pixels`` is ever decompressed.
+    """
+    if not content:
+        raise UndecodableImage("the file is empty")
+    try:
+        with Image.open(io.BytesIO(content), formats=list(FORMATS)) as image:
+            _check_size(image, max_pixels)
+            image.load()
+            return _picture(image)
+    except UnidentifiedImageError as error:
+        raise UndecodableImage(f"not an image of the kinds {', '.join(FORMATS)}") from error
+    except Image.DecompressionBombError as error:
+        raise UndecodableImage(f"larger than {max_pixels / 1e6:.0f} megapixels") from error
+    except (OSError, SyntaxError, ValueError, IndexError, EOFError) as error:
+        raise UndecodableImage(f"the image is damaged: {error}") from error
+
+
+def encode(picture: Picture) -> tuple[bytes, str]:
+    """Encode for the page: JPEG, or WebP where there is transparency.
+
+    Returns:
+        The bytes and their content type.
+    """
+    target = io.BytesIO()
+    if picture.alpha is not None:
+        Image.fromarray(np.dstack([picture.rgb, picture.alpha])).save(
+            target, "WEBP", quality=JPEG_QUALITY
+        )
+        return target.getvalue(), "image/webp"
+    image = Image.fromarray(picture.rgb)
+    if picture.gray:
+        image = image.convert("L")
+    image.save(target, "JPEG", quality=JPEG_QUALITY, optimize=True, progressive=True)
+    return target.getvalue(), "image/jpeg"
+
+
+def fit(width: int, height: int, long_side: int, short_side: int) -> tuple[int, int]:
+    """The largest size of the same shape inside the box, which turns with the photo."""
+    box = (long_side, short_side) if width >= height else (short_side, long_side)
+    ratio = min(box[0] / width, box[1] / height)
+    return max(1, math.floor(width * ratio + 1e-6)), max(1, math.floor(height * ratio + 1e-6))
+
+
+def resize(array: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Lanczos-resample (H, W) or (H, W, 3) uint8."""
+    if array.shape[:2] == (height, width):
+        return array
+    return np.asarray(Image.fromarray(array).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def perceptual_hash(rgb: np.ndarray) -> str:
+    """64 bits as hexadecimal digits; near-duplicates differ in few of them (DCT hash)."""
+    return str(imagehash.phash(Image.fromarray(rgb)))
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise UndecodableImage(
+            f"{width}x{height} is {width * height / 1e6:.0f} megapixels, "
+            f"the limit is {max_pixels / 1e6:.0f}"
+        )
+    if min(width, height) < SMALLEST_SIDE:
+        raise UndecodableImage(
+            f"{width}x{height} is too small to be a photo, "
+            f"the shorter side must have {SMALLEST_SIDE} pixels"
+        )
+
+
+def _picture(image: Image.Image) -> Picture:
+    profile = image.info.get("icc_profile")
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
+        return _deep_gray(image)
+    gray = image.mode in ("1", "L", "LA")
+    alpha = None
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        alpha = np.asarray(image.getchannel("A"))
+        if alpha.min() == 255:
+            alpha = None
+        image = image.convert("RGB")
+    return Picture(np.asarray(_to_srgb(image, profile)), alpha, gray)
+
+
+def _deep_gray(image: Image.Image) -> Picture:
+    """Gray of more than 8 bits: 16-bit values keep their upper 8."""
+    values = np.asarray(image, dtype=np.float64)
+    ceiling = 65535 if image.mode != "F" or values.max(initial=0) > 1 else 1
+    gray = np.clip(np.nan_to_num(values) / ceiling * 255, 0, 255).astype(np.uint8)
+    return Picture(np.repeat(gray[..., None], 3, axis=2), None, True)
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if profile and image.mode in ("RGB", "CMYK"):
+        try:
+            converted = ImageCms.profileToProfile(
+                image,
+                ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+                ImageCms.createProfile("sRGB"),
+                outputMode="RGB",
+            )
+        except (ImageCms.PyCMSError, OSError):
+            # A broken profile says nothing of the pixels: they are taken as they stand.
+            converted = None
+        if converted is not None:
+            return converted
+    return image.convert("RGB")

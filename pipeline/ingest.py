@@ -1,0 +1,174 @@
+"""Taking photos in: the original is stored, the row is written, then one message is sent.
+
+In that order, so that nothing accepted can be lost: a row whose message was never confirmed stays
+``accepted``, and the reconciler sends it.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from pydantic import BaseModel
+
+from pipeline.errors import InvalidMessage
+from pipeline.imaging import content_type
+from pipeline.messages import ImageJob, ImageType
+from pipeline.queues import Lane, Stage
+from pipeline.records import Business, CatalogueImage, Category, ImageState
+from pipeline.settings import Settings
+from pipeline.stores import Stores
+from pipeline.stores.objects import object_key
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[CatalogueImage, Stage], None]
+"""Sends the graph of an image from a stage on; raises BrokerUnavailable unless confirmed."""
+
+
+class Receipt(BaseModel):
+    """What came of a photo that was handed in."""
+
+    docid: str
+    product_id: int
+    generation: int
+    state: ImageState
+    correlation_id: str
+    queued: bool
+
+
+class Intake:
+    """The one door through which photos, businesses and deletions come in."""
+
+    def __init__(self, stores: Stores, settings: Settings, send: Send) -> None:
+        self._stores = stores
+        self._settings = settings
+        self._send = send
+
+    def save_business(self, business: Business, categories: Sequence[Category]) -> None:
+        """Record a business and the categories it is listed under."""
+        self.save_businesses([(business, categories)])
+
+    def save_businesses(self, entries: Sequence[tuple[Business, Sequence[Category]]]) -> None:
+        """Record many businesses with their categories, one write for each store."""
+        self._stores.documents.save_businesses([business for business, _ in entries])
+        self._stores.directory.save_many_categories(
+            {business.docid: categories for business, categories in entries}
+        )
+
+    def accept_bytes(
+        self,
+        docid: str,
+        product_id: int,
+        content: bytes,
+        *,
+        name: str = "",
+        image_type: ImageType = "general",
+        force: bool = False,
+        lane: Lane = Lane.INTERACTIVE,
+    ) -> Receipt:
+        """Take in a photo's bytes, whatever they are: what cannot be decoded is parked later.
+
+        Raises:
+            InvalidMessage: the file is larger than ``max_bytes``, or an id does not fit.
+            StoreUnavailable, BrokerUnavailable: nothing is lost; the same call is safe to repeat.
+        """
+        if len(content) > self._settings.max_bytes:
+            raise InvalidMessage(
+                f"the file has {len(content)} bytes, the limit is {self._settings.max_bytes}"
+            )
+        job = ImageJob(docid=docid, product_id=product_id, product_url="", image_type=image_type)
+        sha256 = hashlib.sha256(content).hexdigest()
+        kind = content_type(content)
+        key = object_key("originals", sha256, kind)
+        self._stores.objects.put(key, content)
+        return self._accept(
+            CatalogueImage(
+                docid=job.docid,
+                product_id=job.product_id,
+                name=name,
+                original_key=key,
+                sha256=sha256,
+                size=len(content),
+                content_type=kind,
+                image_type=image_type,
+                force=force,
+                lane=lane,
+            ),
+            Stage.ENHANCE,
+        )
+
+    def accept_job(
+        self, job: ImageJob, *, start: Stage = Stage.ENHANCE, lane: Lane = Lane.INTERACTIVE
+    ) -> Receipt:
+        """Take in a photo by its address; the first stage fetches it.
+
+        Raises:
+            InvalidMessage: the job names no address and the image is not known.
+            StoreUnavailable, BrokerUnavailable: the same call is safe to repeat.
+        """
+        address = job.org_product_url or job.product_url
+        known = self._stores.documents.image(job.docid, job.product_id)
+        if known is not None and known.state is not ImageState.DELETED:
+            if start is not Stage.ENHANCE and address in ("", known.url):
+                return self._again(known, start)
+            if not address:
+                return self._again(known, start)
+        if not address:
+            raise InvalidMessage("product_url: an image that is not known needs an address")
+        image = CatalogueImage(
+            docid=job.docid,
+            product_id=job.product_id,
+            url=address,
+            image_type=job.image_type,
+            force=job.force,
+            lane=lane,
+        )
+        return self._accept(image, Stage.ENHANCE)
+
+    def delete(self, docid: str, product_id: int) -> bool:
+        """Leave a tombstone: what is in flight meets it and stops."""
+        deleted = self._stores.documents.delete_image(docid, product_id)
+        self._stores.vectors.delete_image(docid, product_id)
+        self._stores.directory.delete_alt_text(docid, product_id)
+        return deleted
+
+    def _again(self, image: CatalogueImage, start: Stage) -> Receipt:
+        """Run the graph of a known image from ``start`` on."""
+        self._stores.documents.update_image(
+            image.docid,
+            image.product_id,
+            image.generation,
+            {"state": ImageState.ACCEPTED, "stage": start, "moved_at": time.time(), "failure": ""},
+        )
+        return self._queue(image, start)
+
+    def _accept(self, image: CatalogueImage, start: Stage) -> Receipt:
+        stored, work = self._stores.documents.accept_image(image)
+        if not work:
+            return _receipt(stored, queued=False)
+        return self._queue(stored, start)
+
+    def _queue(self, image: CatalogueImage, start: Stage) -> Receipt:
+        self._send(image, start)
+        # The worker may be done by now: only a row still waiting is marked as queued.
+        self._stores.documents.update_image(
+            image.docid,
+            image.product_id,
+            image.generation,
+            {"state": ImageState.QUEUED, "moved_at": time.time()},
+            only_in=ImageState.ACCEPTED,
+        )
+        log.info("queued %s/%s from %s", image.docid, image.product_id, start.value)
+        return _receipt(image.model_copy(update={"state": ImageState.QUEUED}), queued=True)
+
+
+def _receipt(image: CatalogueImage, *, queued: bool) -> Receipt:
+    return Receipt(
+        docid=image.docid,
+        product_id=image.product_id,
+        generation=image.generation,
+        state=image.state,
+        correlation_id=image.correlation_id,
+        queued=queued,
+    )

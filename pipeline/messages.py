@@ -1,0 +1,78 @@
+"""The message that an image travels with: references and a few choices, never pixels."""
+
+import uuid
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from pipeline.errors import InvalidMessage
+
+SCHEMA_VERSION = 1
+
+DocId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-.]{0,63}$")]
+ProductId = Annotated[int, Field(ge=1, le=2**63 - 1)]
+CatId = Annotated[int, Field(ge=1, le=2**63 - 1)]
+WebAddress = Annotated[str, StringConstraints(pattern=r"^(https?://\S{1,2000})?$")]
+ImageType = Literal["general", "text", "face"]
+
+
+def new_correlation_id() -> str:
+    """An id that follows one request through logs, messages and dead letters."""
+    return uuid.uuid4().hex
+
+
+class ImageMessage(BaseModel):
+    """What every stage of the graph is given.
+
+    ``generation`` fences the stage's writes: a newer upload or a deletion raises the row's
+    generation, and whatever still travels with the old one changes nothing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    docid: DocId
+    product_id: ProductId
+    generation: Annotated[int, Field(ge=1)]
+    correlation_id: str = Field(default_factory=new_correlation_id, max_length=64)
+    force: bool = False
+    prompt_name: Annotated[str, StringConstraints(max_length=64)] = "vision_json"
+
+    def encode(self) -> dict[str, Any]:
+        """The message as JSON-compatible values."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def decode(cls, body: Any) -> "ImageMessage":
+        """Read a message.
+
+        Raises:
+            InvalidMessage: with every field that does not fit.
+        """
+        try:
+            return cls.model_validate(body)
+        except ValidationError as error:
+            raise InvalidMessage(explain(error)) from error
+
+
+class ImageJob(BaseModel):
+    """What producers send: plain JSON that asks for one image to be taken in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    docid: DocId
+    product_id: ProductId
+    product_url: WebAddress
+    org_product_url: WebAddress = ""
+    image_type: ImageType = "general"
+    force: bool = False
+    prompt_name: Annotated[str, StringConstraints(max_length=64)] = "vision_json"
+    is_json: bool = True
+
+
+def explain(error: ValidationError) -> str:
+    """One line that names every field at fault and what is wrong with it."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or 'message'}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_context=False)
+    )

@@ -1,0 +1,78 @@
+"""The reconciler: finds images whose next stage has not begun for a while and sends the rest."""
+
+import logging
+import time
+from collections.abc import Mapping
+
+from pipeline.graph import STEPS, Sender, next_stage
+from pipeline.queues import Stage
+from pipeline.records import CatalogueImage, ImageMetadata, ImageState
+from pipeline.settings import Settings
+from pipeline.stores.documents import DocumentStore
+
+log = logging.getLogger(__name__)
+
+
+def is_stuck(image: CatalogueImage, waits_for: Stage, depths: Mapping[str, int]) -> bool:
+    """Whether an image that has not moved for ``stuck_after`` is lost rather than waiting.
+
+    A row that was accepted and never queued has no message. A queued one is lost when the queues of
+    the step it waits for are empty: with a backlog its message may still be in it.
+    """
+    if image.state is ImageState.ACCEPTED:
+        return True
+    step = next(step for step in STEPS if waits_for in step)
+    return all(depths.get(stage.value, 0) == 0 for stage in step)
+
+
+def reconcile(
+    documents: DocumentStore,
+    send: Sender,
+    depths: Mapping[str, int],
+    settings: Settings,
+    now: float,
+) -> int:
+    """Send the rest of the graph for every stuck image; returns how many.
+
+    Args:
+        depths: messages that wait in each queue.
+        now: Unix time.
+    """
+    images = documents.waiting_images(now - settings.stuck_after)
+    known = documents.metadata([(image.docid, image.product_id) for image in images])
+    sent = 0
+    for image in images:
+        metadata = known.get((image.docid, image.product_id))
+        if send_rest(documents, send, image, metadata, depths):
+            sent += 1
+    return sent
+
+
+def send_rest(
+    documents: DocumentStore,
+    send: Sender,
+    image: CatalogueImage,
+    metadata: ImageMetadata | None,
+    depths: Mapping[str, int] | None = None,
+) -> bool:
+    """Rebuild the rest of an image's graph from its records and send it.
+
+    Args:
+        depths: when given, an image that may only be waiting in a queue is left alone.
+
+    Returns:
+        Whether it was sent.
+    """
+    start = next_stage(metadata) or Stage.ALT_TEXT
+    if depths is not None and not is_stuck(image, start, depths):
+        return False
+    send(image, start)
+    documents.update_image(
+        image.docid,
+        image.product_id,
+        image.generation,
+        {"state": ImageState.QUEUED, "stage": start, "moved_at": time.time()},
+        only_in=image.state,
+    )
+    log.warning("%s/%s was stuck before %s, sent again", image.docid, image.product_id, start.value)
+    return True

@@ -1,0 +1,292 @@
+"""Answers for a page of businesses: the pictures of each for one category or query.
+
+A page costs three reads however many businesses are on it: businesses, categories, ``imgrel``.
+Only a query that names no category of a business reads vectors, once for all such businesses, and
+scores their images live with the formula that made the stored scores.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from pipeline.catalogue import WORDS, contract_reasons
+from pipeline.embeddings import TextEmbeddings
+from pipeline.errors import ConfigurationError, StoreUnavailable, UnknownBusiness
+from pipeline.queries import QueryResolver, Resolution, fold
+from pipeline.ranking import Answer, Ranking, Wanted, nothing, rank
+from pipeline.records import ANY_CATEGORY, Business, Category, ImageRelevance
+from pipeline.scoring import Score, Scorer
+from pipeline.settings import Settings
+from pipeline.stores import Stores
+from pipeline.vocabulary import BACKGROUND, WordWeights, current_background
+
+log = logging.getLogger(__name__)
+
+LIMIT = 10
+
+
+class BusinessPictures(Ranking):
+    """The pictures of one business."""
+
+    docid: str
+    name: str
+    categories: list[Category] = Field(description="That the business is listed under.")
+    target: str = Field(description="The category or query that `dynamic` answers.")
+    listed: bool = Field(description="Whether the business is listed under that category.")
+
+
+class Page(Answer):
+    """The pictures of several businesses, in the order asked for."""
+
+    resolution: Resolution | None = Field(description="How the query was understood, if any.")
+    businesses: list[BusinessPictures]
+    unknown: list[str] = Field(description="Ids that the directory does not know.")
+    degraded: list[str] = Field(description="What could not be had; the answer does without it.")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a page is asked for: a category by id, or a text; neither: the hot categories."""
+
+    catid: int | None = None
+    text: str = ""
+    resolution: Resolution | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing in particular is asked for."""
+        return self.catid is None and not self.text
+
+    @property
+    def name(self) -> str:
+        """The category that was understood, or the query itself."""
+        return (self.resolution and self.resolution.category) or self.text
+
+    def among(self, categories: Sequence[Category]) -> Category | None:
+        """The category of a business that is asked for."""
+        name = fold(self.name)
+        return next(
+            (c for c in categories if c.catid == self.catid or (name and fold(c.name) == name)),
+            None,
+        )
+
+
+class Serving:
+    """Chooses pictures from what the stores hold.
+
+    Args:
+        stores: all four.
+        text: embeddings of the text encoder's space, for queries and descriptions.
+        image_text: embeddings of texts in the image-text encoder's space, for pictures.
+        fillers: names that fill up a small background set; asked for only when one is made.
+        settings: weights and sizes.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        text: TextEmbeddings,
+        image_text: TextEmbeddings,
+        fillers: Callable[[], Sequence[str]],
+        settings: Settings,
+    ) -> None:
+        self._stores = stores
+        self._text = text
+        self._image_text = image_text
+        self._fillers = fillers
+        self._settings = settings
+        self._scorer: tuple[str, Scorer] | None = None
+        self._lock = threading.Lock()
+        self.resolver = QueryResolver(stores.directory, text)
+
+    def warm_up(self) -> None:
+        """Make the scorer for the vocabulary in force, so that no query waits for it."""
+        if self.resolver.vocabulary()[1]:
+            self.resolver.warm_up()
+            self._current_scorer()
+
+    def business(
+        self,
+        docid: str,
+        *,
+        category: str = "",
+        catid: int | None = None,
+        query: str = "",
+        limit: int = LIMIT,
+    ) -> Page:
+        """A page of one business.
+
+        Raises:
+            UnknownBusiness: the directory has none under that id.
+            StoreUnavailable: as for ``page``.
+        """
+        page = self.page([docid], category=category, catid=catid, query=query, limit=limit)
+        if page.unknown:
+            raise UnknownBusiness(f"the directory has no business {docid!r}")
+        return page
+
+    def page(
+        self,
+        docids: Sequence[str],
+        *,
+        category: str = "",
+        catid: int | None = None,
+        query: str = "",
+        limit: int = LIMIT,
+    ) -> Page:
+        """The pictures of businesses for a category (by name or id), a query, or neither.
+
+        Args:
+            docids: of the businesses, in the order of the answer; repeated ones count once.
+            category: a name, compared without case and punctuation; one that the vocabulary
+                does not have is scored live as it stands.
+            catid: the id of a category of one of the businesses.
+            query: free text.
+            limit: most pictures of a business in ``dynamic``.
+
+        Raises:
+            StoreUnavailable: documents or categories cannot be read. Vectors and models are done
+                without: ``degraded`` says so.
+        """
+        docids = list(dict.fromkeys(docids))
+        known = self._stores.documents.businesses(docids)
+        categories = self._stores.directory.categories(docids)
+        degraded: list[str] = []
+        request = self._request(category, catid, query, categories, degraded)
+        wanted = {docid: request.among(categories.get(docid, [])) for docid in known}
+        hot = {docid: _hot(categories.get(docid, [])) for docid in known}
+        rows = self._rows(list(known), [*wanted.values(), *hot.values()])
+        unlisted = [docid for docid, found in wanted.items() if found is None]
+        live = {} if request.is_open else self._live(unlisted, request.name, degraded)
+
+        def pictures(business: Business) -> BusinessPictures:
+            listed = wanted[business.docid]
+            best = _wanted(hot[business.docid])
+            if request.is_open:
+                aim = best
+            elif listed is not None:
+                aim = _wanted(listed)
+            else:
+                name = request.name or f"category {request.catid}"
+                aim = Wanted(name, live=live.get(business.docid))
+            ranking = self._ranking(business, rows.get(business.docid, []), best, aim, limit)
+            return BusinessPictures(
+                **dict(ranking),
+                docid=business.docid,
+                name=business.name,
+                categories=categories.get(business.docid, []),
+                target=aim.name,
+                listed=listed is not None or (request.is_open and aim.catid is not None),
+            )
+
+        return Page(
+            resolution=request.resolution,
+            businesses=[pictures(known[docid]) for docid in docids if docid in known],
+            unknown=[docid for docid in docids if docid not in known],
+            degraded=degraded,
+        )
+
+    def _request(
+        self,
+        category: str,
+        catid: int | None,
+        query: str,
+        categories: Mapping[str, Sequence[Category]],
+        degraded: list[str],
+    ) -> Request:
+        if catid is not None:
+            listed = (c for own in categories.values() for c in own if c.catid == catid)
+            name = next((c.name for c in listed), "")
+            return Request(catid=catid, text=name)
+        if category.strip():
+            return Request(text=self.resolver.exact(category) or category.strip())
+        if query.strip():
+            resolution = self.resolver.resolve(query.strip())
+            if resolution.degraded:
+                degraded.append(f"The query was read by its characters: {resolution.degraded}.")
+            return Request(text=query.strip(), resolution=resolution)
+        return Request()
+
+    def _rows(
+        self, docids: Sequence[str], categories: Sequence[Category | None]
+    ) -> dict[str, list[ImageRelevance]]:
+        catids = {ANY_CATEGORY} | {category.catid for category in categories if category}
+        rows: dict[str, list[ImageRelevance]] = {}
+        for row in self._stores.documents.relevance(docids, sorted(catids)):
+            rows.setdefault(row.docid, []).append(row)
+        return rows
+
+    def _ranking(
+        self,
+        business: Business,
+        rows: Sequence[ImageRelevance],
+        hot: Wanted,
+        wanted: Wanted,
+        limit: int,
+    ) -> Ranking:
+        # A contract ends by the clock: the cards, written when the images were scored, cannot know.
+        ended = contract_reasons(business.contract, time.time())
+        if ended:
+            return nothing(" ".join(WORDS[reason] for reason in ended))
+        return rank(rows, hot, wanted, self._settings, limit)
+
+    def _live(
+        self, docids: Sequence[str], text: str, degraded: list[str]
+    ) -> dict[str, dict[int, Score]]:
+        """Scores of the businesses' images for ``text``, from stored vectors."""
+        if not docids or not text:
+            return {}
+        try:
+            scorer = self._current_scorer()
+            (target,) = scorer.targets([text])
+            vectors = self._stores.vectors
+            pictures = vectors.images(self._image_text.model, "picture", docids)
+            descriptions = vectors.images(self._text.model, "description", docids)
+        except (StoreUnavailable, ConfigurationError) as error:
+            log.warning("no live scores for %r: %s", text, error)
+            degraded.append(f"Nothing could be scored for {text!r}: {error}.")
+            return {}
+        keys = sorted(pictures.keys() | descriptions.keys())
+        scores = scorer.scores(
+            target,
+            [pictures.get(key) for key in keys],
+            [descriptions.get(key) for key in keys],
+            [None] * len(keys),
+        )
+        live: dict[str, dict[int, Score]] = {docid: {} for docid in docids}
+        for (docid, product_id), score in zip(keys, scores, strict=True):
+            live[docid][product_id] = score
+        return live
+
+    def _current_scorer(self) -> Scorer:
+        """The scorer for the vocabulary in force, made once for each version."""
+        version, names = self.resolver.vocabulary()
+        with self._lock:
+            if self._scorer is None or self._scorer[0] != version:
+                documents = self._stores.documents
+                least = self._settings.background_least
+                few = len(names) < least and documents.value(BACKGROUND) is None
+                background = current_background(
+                    documents,
+                    names,
+                    self._fillers() if few else [],
+                    self._settings.background_size,
+                    least,
+                )
+                weights = WordWeights(names)
+                scorer = Scorer(self._settings, background, self._text, self._image_text, weights)
+                self._scorer = version, scorer
+            return self._scorer[1]
+
+
+def _hot(categories: Sequence[Category]) -> Category | None:
+    """The category that a business is best known for; the directory lists hot ones first."""
+    return categories[0] if categories else None
+
+
+def _wanted(category: Category | None) -> Wanted:
+    return Wanted(category.name, category.catid) if category else Wanted("")

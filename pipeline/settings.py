@@ -1,0 +1,142 @@
+"""Every setting of JustLens, read from ``JUSTLENS_*`` environment variables.
+
+A profile is a set of defaults; each of them can be set by itself. Nothing else in the code asks
+which profile is on: stores, broker and models are chosen by the addresses and names given here.
+"""
+
+import hashlib
+import os
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# A Unix socket's address holds 108 bytes on Linux.
+SOCKET_PATH_LIMIT = 100
+
+SERVICES: dict[str, str] = {
+    "broker_url": "amqp://guest:guest@127.0.0.1:5672//",
+    "result_url": "redis://127.0.0.1:6379/0",
+    "documents_url": "mongodb://127.0.0.1:27017/justlens",
+    "relational_url": "mysql+pymysql://justlens@127.0.0.1:3306/justlens",
+    "objects_url": "s3://127.0.0.1:9000/justlens",
+    "vectors_url": "milvus://127.0.0.1:19530/default",
+}
+
+
+class Settings(BaseSettings):
+    """All settings; the address of a part left empty is filled in from the profile."""
+
+    model_config = SettingsConfigDict(env_prefix="JUSTLENS_", frozen=True, extra="ignore")
+
+    profile: Literal["embedded", "services"] = "embedded"
+    data_dir: Path = Field(Path("var"), description="Where the embedded stores and broker live.")
+    model_dir: Path = Field(
+        Path.home() / ".cache" / "justlens" / "models",
+        description="Converted weights and exported ONNX models, made once.",
+    )
+
+    broker_url: str = ""
+    result_url: str = ""
+    documents_url: str = ""
+    relational_url: str = ""
+    objects_url: str = ""
+    vectors_url: str = ""
+    public_objects_url: str = Field(
+        "/objects", description="Prefix of the addresses under which pages find objects."
+    )
+
+    enhancer: str = "compact"
+    image_text_encoder: str = "conse"
+    describer: str = "tags"
+    text_encoder: str = "minilm"
+    text_reader: str = "rapidocr"
+
+    api_host: str = "127.0.0.1"
+    api_port: int = 8000
+    threads: int = Field(
+        default=os.cpu_count() or 1, description="Compute threads of this process.", ge=1
+    )
+
+    target_width: int = Field(1280, description="Long side of the target box, pixels.")
+    target_height: int = Field(720, description="Short side of the target box, pixels.")
+    noise_limit: float = Field(
+        12.0, description="Noise (sigma, 0-255) above which a large enough image is denoised."
+    )
+    max_pixels: int = Field(50_000_000, description="Larger images are refused.")
+    max_bytes: int = Field(30_000_000, description="Larger files are refused.")
+    fetch_timeout: float = Field(20.0, description="Seconds to fetch a photo's address.")
+
+    batch_size: int = Field(8, description="Images in one forward pass of the enhancer.")
+    batch_wait: float = Field(0.2, description="Seconds a batch waits for more images.")
+
+    stage_deadline: float = Field(300.0, description="Seconds a stage may run.")
+    max_deliveries: int = Field(
+        2, description="Isolated runs of a message whose worker died, before it is parked."
+    )
+    max_retries: int = Field(3, description="Retries after a transient error.")
+    retry_delay: float = Field(2.0, description="Seconds before the first retry; then doubled.")
+    reconcile_every: float = Field(30.0, description="Seconds between reconciler runs.")
+    stuck_after: float = Field(
+        60.0, description="Seconds without progress, its queue empty, that make an image stuck."
+    )
+
+    weight_description: float = 0.25
+    weight_image: float = 0.55
+    weight_category_match: float = 0.20
+    weight_relevance: float = Field(0.9, description="Share of relevance in the dynamic order.")
+    weight_quality: float = Field(0.1, description="Share of quality in the dynamic order.")
+    softmax_scale: float = 20.0
+    background_size: int = Field(256, description="Most category names in the background set.")
+    background_least: int = Field(
+        32, description="Fewer names than this are filled up from the classifier's classes."
+    )
+    synonym_cosine: float = Field(
+        0.75, description="Names at least this close to a category leave its background."
+    )
+    one_class_threshold: float = Field(
+        0.02, description="Least softmax share of a business's best category for the flag."
+    )
+    carousel_size: int = 6
+    duplicate_bits: int = Field(
+        6, description="Perceptual hashes that differ in at most so many bits are duplicates."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: dict[str, Any]) -> dict[str, Any]:
+        profile = values.get("profile", "embedded")
+        data_dir = Path(values.get("data_dir") or "var").expanduser().absolute()
+        defaults = SERVICES if profile == "services" else _embedded(data_dir)
+        filled = {name: values.get(name) or default for name, default in defaults.items()}
+        return {**values, "data_dir": data_dir, **filled}
+
+
+def _embedded(data_dir: Path) -> dict[str, str]:
+    socket = f"redis+socket://{socket_path(data_dir)}"
+    return {
+        "broker_url": f"{socket}?virtual_host=0",
+        "result_url": f"{socket}?virtual_host=1",
+        "documents_url": f"sqlite:///{data_dir}/documents.db",
+        "relational_url": f"sqlite:///{data_dir}/directory.db",
+        "objects_url": f"file://{data_dir}/objects",
+        "vectors_url": f"sqlite:///{data_dir}/vectors.db",
+    }
+
+
+def socket_path(data_dir: Path) -> Path:
+    """Where the embedded broker listens: in the data folder unless that path is too long."""
+    path = data_dir / "valkey.sock"
+    if len(str(path)) <= SOCKET_PATH_LIMIT:
+        return path
+    digest = hashlib.sha256(str(data_dir).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"justlens-{digest}.sock"
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

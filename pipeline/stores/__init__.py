@@ -1,0 +1,80 @@
+"""The four stores, opened by their addresses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import ConfigurationError, StoreUnavailable
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.stores.documents import DocumentStore
+    from pipeline.stores.objects import ObjectStore
+    from pipeline.stores.relational import Directory
+    from pipeline.stores.vectors import VectorStore
+
+# Scheme of an address to the class that serves it. A class is imported when its scheme is asked
+# for, so that an installation without a server's client library works.
+DOCUMENTS = {"sqlite": "pipeline.stores.documents_sqlite:SqliteDocuments"}
+RELATIONAL = dict.fromkeys(
+    ("sqlite", "mysql+pymysql", "mariadb+pymysql"), "pipeline.stores.relational:Directory"
+)
+OBJECTS = {"file": "pipeline.stores.objects_folder:FolderObjects"}
+VECTORS = {"sqlite": "pipeline.stores.vectors_sqlite:SqliteVectors"}
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The stores of one installation. They connect at first use and may be shared by threads."""
+
+    documents: "DocumentStore"
+    directory: "Directory"
+    objects: "ObjectStore"
+    vectors: "VectorStore"
+
+    def check(self) -> dict[str, str]:
+        """The name of each store with what is wrong with it; empty where it answers."""
+        return {field.name: _trouble(getattr(self, field.name)) for field in fields(self)}
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.documents.close()
+        self.directory.close()
+        self.vectors.close()
+
+
+def open_stores(settings: Settings) -> Stores:
+    """The stores at the addresses in the settings.
+
+    Raises:
+        ConfigurationError: no class serves the scheme of an address.
+    """
+    return Stores(
+        documents=_class("documents_url", settings, DOCUMENTS)(settings.documents_url),
+        directory=_class("relational_url", settings, RELATIONAL)(settings.relational_url),
+        objects=_class("objects_url", settings, OBJECTS)(
+            settings.objects_url, settings.public_objects_url
+        ),
+        vectors=_class("vectors_url", settings, VECTORS)(settings.vectors_url),
+    )
+
+
+def _class(setting: str, settings: Settings, served: Mapping[str, str]) -> Any:
+    scheme = getattr(settings, setting).partition("://")[0]
+    if scheme not in served:
+        # The address itself may hold a password.
+        raise ConfigurationError(
+            f"JUSTLENS_{setting.upper()} begins with {scheme!r}; what works: "
+            + ", ".join(f"{known}://" for known in served)
+        )
+    module, _, name = served[scheme].partition(":")
+    return getattr(import_module(module), name)
+
+
+def _trouble(store: Any) -> str:
+    try:
+        store.check()
+    except StoreUnavailable as error:
+        return str(error)
+    return ""

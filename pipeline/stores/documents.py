@@ -1,0 +1,197 @@
+"""The document store: images, what is known of them, their scores, and the dead letters."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pipeline.queues import Stage
+from pipeline.records import (
+    Business,
+    CatalogueImage,
+    DeadLetter,
+    ImageMetadata,
+    ImageRelevance,
+    ImageState,
+)
+from pipeline.stores.patches import Patch
+
+__all__ = ["DocumentStore", "Patch"]
+
+
+class DocumentStore(ABC):
+    """MongoDB's part. All methods may raise ``StoreUnavailable``.
+
+    *Fenced* writes name the generation they belong to; they change nothing and return False when
+    the row has another generation or is a tombstone.
+    """
+
+    # businesses
+
+    @abstractmethod
+    def save_businesses(self, businesses: Iterable[Business]) -> None:
+        """Insert or replace businesses by their docid."""
+
+    @abstractmethod
+    def businesses(self, docids: Sequence[str]) -> dict[str, Business]:
+        """The known ones among ``docids``, in one read."""
+
+    @abstractmethod
+    def search_businesses(self, text: str = "", limit: int = 25) -> list[Business]:
+        """Businesses whose name holds ``text`` (case ignored), ordered by docid."""
+
+    # catalogue_details
+
+    @abstractmethod
+    def accept_image(self, image: CatalogueImage) -> tuple[CatalogueImage, bool]:
+        """Record a photo that came in; returns the row as stored and whether work is to be done.
+
+        A photo that is the row's already (same sha256, or same url where no bytes are handed in,
+        and same ``image_type``) leaves the row as it is; work is then to be done only while its state
+        is ``accepted`` or ``failed``, or when ``force`` is set. A failed or forced row becomes
+        ``accepted`` again (with ``force``, ``moved_at``, and no failure), so that a message that
+        was never sent is noticed.
+        Any other photo, and any photo over a tombstone, replaces the row under the next
+        generation and drops the metadata and the scores of the old one. Atomic.
+        """
+
+    @abstractmethod
+    def image(self, docid: str, product_id: int) -> CatalogueImage | None:
+        """One row, tombstones included."""
+
+    @abstractmethod
+    def images(self, docids: Sequence[str]) -> list[CatalogueImage]:
+        """All rows of the businesses but tombstones, ordered by (docid, product_id)."""
+
+    @abstractmethod
+    def update_image(
+        self,
+        docid: str,
+        product_id: int,
+        generation: int,
+        changes: Mapping[str, Any],
+        *,
+        only_in: ImageState | None = None,
+    ) -> bool:
+        """Fenced change of fields of a row, and only while it is in the state ``only_in``.
+
+        Raises:
+            ValueError: a field is unknown, says which row it is, or has a value of a wrong type.
+        """
+
+    @abstractmethod
+    def delete_image(self, docid: str, product_id: int) -> bool:
+        """Turn a row into a tombstone of the next generation; drop its metadata and scores."""
+
+    @abstractmethod
+    def waiting_images(self, before: float, limit: int = 500) -> list[CatalogueImage]:
+        """Rows accepted or queued that did not move since ``before`` (Unix time), oldest first."""
+
+    @abstractmethod
+    def count_states(self, docids: Sequence[str] | None = None) -> dict[ImageState, int]:
+        """How many images are in each state, 0 included; of some businesses or of all."""
+
+    # metadata
+
+    @abstractmethod
+    def metadata(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], ImageMetadata]:
+        """Metadata of (docid, product_id) pairs, in one read; unknown ones are left out."""
+
+    @abstractmethod
+    def patch_metadata(self, docid: str, product_id: int, generation: int, patch: Patch) -> bool:
+        """Fenced: set some fields of an image's metadata, made if absent; atomic.
+
+        Raises:
+            ValueError: the patch does not fit the record; see ``pipeline.stores.patches``.
+        """
+
+    # what depends on the pixels alone, shared by all images with the same bytes
+
+    @abstractmethod
+    def pixel_fact(self, sha256: str, kind: str, model: str) -> dict[str, Any] | None:
+        """What ``model`` found of this kind (``enhancement``, ``labels``, ``text``...)."""
+
+    @abstractmethod
+    def save_pixel_fact(self, sha256: str, kind: str, model: str, fact: Mapping[str, Any]) -> None:
+        """Keep it; the last writer wins, since all write the same."""
+
+    # imgrel
+
+    @abstractmethod
+    def save_relevance(self, rows: Sequence[ImageRelevance]) -> bool:
+        """Fenced: insert or replace the rows of one image under (docid, catid, product_id).
+
+        All ``rows`` are of one image; rows of the image under other categories are dropped.
+
+        Raises:
+            ValueError: the rows are of several images or of none.
+        """
+
+    @abstractmethod
+    def patch_relevance(self, docid: str, product_id: int, generation: int, patch: Patch) -> bool:
+        """Fenced: set some fields in every row of one image, whatever its category; atomic.
+
+        Raises:
+            ValueError: the patch does not fit the record; see ``pipeline.stores.patches``.
+        """
+
+    @abstractmethod
+    def relevance(self, docids: Sequence[str], catids: Sequence[int]) -> list[ImageRelevance]:
+        """Rows of the businesses under any of the categories, in one bounded indexed read."""
+
+    # deliveries of messages whose worker may have died
+
+    @abstractmethod
+    def count_delivery(self, task_id: str) -> int:
+        """Count a run that is about to begin; returns the count, this one included. Durable."""
+
+    @abstractmethod
+    def note_delivery(self, task_id: str, cause: str) -> None:
+        """Why the process is about to be ended while it has this message."""
+
+    @abstractmethod
+    def delivery_cause(self, task_id: str) -> str:
+        """The noted cause, or an empty string."""
+
+    # dead_letters
+
+    @abstractmethod
+    def park(self, letter: DeadLetter) -> DeadLetter:
+        """Insert, or count up the record under the same key; returns the record as stored.
+
+        Tries are added up, ``first_at`` stays the earliest, and the rest is the new letter's.
+        """
+
+    @abstractmethod
+    def dead_letters(
+        self, queue: str | None = None, docid: str | None = None, limit: int = 100
+    ) -> list[DeadLetter]:
+        """Newest first."""
+
+    @abstractmethod
+    def drop_dead_letter(self, key: str) -> bool:
+        """Remove one; False where there is none."""
+
+    # small named values, such as the version of the background set
+
+    @abstractmethod
+    def value(self, name: str) -> Any | None:
+        """A named JSON value."""
+
+    @abstractmethod
+    def save_value(self, name: str, value: Any) -> None:
+        """Keep a named JSON value."""
+
+    # life
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise ``StoreUnavailable`` unless the store answers."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give connections back."""
+
+    def stage_ended(self, metadata: ImageMetadata | None, stage: Stage, key: str) -> bool:
+        """Whether the stage ended well for exactly these inputs."""
+        record = metadata.stages.get(stage.value) if metadata else None
+        return record is not None and record.key == key and record.outcome != "failed"

@@ -1,0 +1,62 @@
+"""SQLite for several processes and threads: the settings of every connection, and transactions.
+
+Write-ahead logging lets readers go on beside a writer; ``BEGIN IMMEDIATE`` takes the write lock at
+the start, so that a transaction that read first never fails when it comes to write; the busy
+timeout makes the other processes wait their turn.
+"""
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import URL
+
+BUSY_SECONDS = 30.0
+# The execution option that says that a transaction is going to write.
+WRITES = "justlens_writes"
+
+
+def prepare_folder(url: URL) -> None:
+    """Make the folder that the database file lies in."""
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+
+
+def prepare_engine(engine: Engine) -> None:
+    """Give every connection of the engine its settings, and leave BEGIN to us.
+
+    pysqlite begins transactions by itself and too late; the two events are SQLAlchemy's documented
+    way to say when they begin.
+    """
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+        _use_write_ahead_log(cursor)
+        # FULL: each commit is on the disk before it returns. NORMAL outlives kill -9 but not a
+        # power cut, and a photo whose upload was answered exists nowhere else.
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
+    # The change into this mode does not wait for the busy timeout when two processes open a new
+    # file at once, so that it has to be tried again.
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

@@ -1,0 +1,56 @@
+"""The vector store: embeddings of texts and of images, each under the model that made it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+ImageVectorKind = Literal["picture", "description"]
+
+
+class VectorStore(ABC):
+    """Milvus's part. Vectors are float32 of unit length, each under the model that made it.
+
+    One model's vectors are never mixed with another's. All methods may raise
+    ``StoreUnavailable``; one that is given a vector raises ``ValueError`` where it has no
+    direction: a zero vector, or one with a number that is not finite.
+    """
+
+    @abstractmethod
+    def save_texts(self, model: str, vectors: Mapping[str, np.ndarray]) -> None:
+        """``text_embeddings``: insert or replace the vectors (D,) of texts."""
+
+    @abstractmethod
+    def texts(self, model: str, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        """The known ones among ``texts``, in one read."""
+
+    @abstractmethod
+    def save_image(
+        self, model: str, kind: ImageVectorKind, docid: str, product_id: int, vector: np.ndarray
+    ) -> None:
+        """``image_embeddings``: insert or replace one vector (D,)."""
+
+    @abstractmethod
+    def images(
+        self, model: str, kind: ImageVectorKind, docids: Sequence[str]
+    ) -> dict[tuple[str, int], np.ndarray]:
+        """All vectors of the businesses' images, by (docid, product_id), in one read."""
+
+    @abstractmethod
+    def search_images(
+        self, model: str, kind: ImageVectorKind, query: np.ndarray, limit: int
+    ) -> list[tuple[str, int, float]]:
+        """Nearest images to ``query`` (D,): (docid, product_id, cosine), best first."""
+
+    @abstractmethod
+    def delete_image(self, docid: str, product_id: int) -> None:
+        """Drop all vectors of one image."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise ``StoreUnavailable`` unless the store answers."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give connections back."""

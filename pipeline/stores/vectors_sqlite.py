@@ -1,0 +1,166 @@
+"""The vector store on SQLite: rows of float32, searched exactly with NumPy."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    delete,
+    func,
+    select,
+)
+from sqlalchemy.dialects.sqlite import insert
+
+from pipeline.stores.database import Database
+from pipeline.stores.vectors import ImageVectorKind, VectorStore
+
+# Little-endian whatever the machine, so that a file can be carried to another.
+STORED = np.dtype("<f4")
+# 4,096 vectors of 384 numbers are 6 MiB: a search holds no more than two such chunks.
+SEARCHED_AT_ONCE = 4096
+
+TABLES = MetaData()
+
+_texts = Table(
+    "text_embeddings",
+    TABLES,
+    Column("model", String, primary_key=True),
+    Column("text", String, primary_key=True),
+    Column("vector", LargeBinary, nullable=False),
+)
+
+_images = Table(
+    "image_embeddings",
+    TABLES,
+    Column("model", String, primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("docid", String, primary_key=True),
+    Column("product_id", BigInteger, primary_key=True),
+    Column("vector", LargeBinary, nullable=False),
+    Index("image_embeddings_of_image", "docid", "product_id"),
+)
+
+
+class SqliteVectors(VectorStore):
+    """The embedded vector store, in one file.
+
+    Parameters:
+        url: ``sqlite:///`` and the path of the file.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url, TABLES)
+
+    def save_texts(self, model: str, vectors: Mapping[str, np.ndarray]) -> None:
+        rows = [
+            {"model": model, "text": text, "vector": _stored(vector)}
+            for text, vector in vectors.items()
+        ]
+        if not rows:
+            return
+        new = insert(_texts)
+        statement = new.on_conflict_do_update(
+            index_elements=["model", "text"], set_={"vector": new.excluded.vector}
+        )
+        with self._database.writing() as connection:
+            connection.execute(statement, rows)
+
+    def texts(self, model: str, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        listed = func.json_each(bindparam("texts")).table_valued("value")
+        query = select(_texts.c.text, _texts.c.vector).where(
+            _texts.c.model == model, _texts.c.text.in_(select(listed.c.value))
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(query, {"texts": json.dumps(list(texts))}).all()
+        return {text: _vector(stored) for text, stored in rows}
+
+    def save_image(
+        self, model: str, kind: ImageVectorKind, docid: str, product_id: int, vector: np.ndarray
+    ) -> None:
+        new = insert(_images).values(
+            model=model, kind=kind, docid=docid, product_id=product_id, vector=_stored(vector)
+        )
+        statement = new.on_conflict_do_update(
+            index_elements=["model", "kind", "docid", "product_id"],
+            set_={"vector": new.excluded.vector},
+        )
+        with self._database.writing() as connection:
+            connection.execute(statement)
+
+    def images(
+        self, model: str, kind: ImageVectorKind, docids: Sequence[str]
+    ) -> dict[tuple[str, int], np.ndarray]:
+        listed = func.json_each(bindparam("docids")).table_valued("value")
+        query = select(_images.c.docid, _images.c.product_id, _images.c.vector).where(
+            _images.c.model == model,
+            _images.c.kind == kind,
+            _images.c.docid.in_(select(listed.c.value)),
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(query, {"docids": json.dumps(list(docids))}).all()
+        return {(docid, product_id): _vector(stored) for docid, product_id, stored in rows}
+
+    def search_images(
+        self, model: str, kind: ImageVectorKind, query: np.ndarray, limit: int
+    ) -> list[tuple[str, int, float]]:
+        wanted = np.frombuffer(_stored(query), STORED)
+        wanted = wanted / np.linalg.norm(wanted)
+        rows = select(_images.c.docid, _images.c.product_id, _images.c.vector).where(
+            _images.c.model == model, _images.c.kind == kind
+        )
+        best: list[tuple[str, int, float]] = []
+        with self._database.reading() as connection:
+            found = connection.execution_options(yield_per=SEARCHED_AT_ONCE).execute(rows)
+            for chunk in found.partitions():
+                cosines = _cosines([row.vector for row in chunk], wanted)
+                best += [
+                    (chunk[index].docid, chunk[index].product_id, float(cosines[index]))
+                    for index in np.argsort(-cosines, kind="stable")[:limit]
+                ]
+                best = sorted(best, key=lambda one: (-one[2], one[0], one[1]))[:limit]
+        return best
+
+    def delete_image(self, docid: str, product_id: int) -> None:
+        one = (_images.c.docid == docid) & (_images.c.product_id == product_id)
+        with self._database.writing() as connection:
+            connection.execute(delete(_images).where(one))
+
+    def check(self) -> None:
+        self._database.check()
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def _stored(vector: np.ndarray) -> bytes:
+    array = np.asarray(vector, STORED)
+    if array.ndim != 1 or not array.size:
+        raise ValueError(f"a vector has one dimension, not the shape {array.shape}")
+    if not np.isfinite(array).all() or not array.any():
+        raise ValueError("a vector of zeros or with a number that is not finite has no direction")
+    return array.tobytes()
+
+
+def _vector(stored: bytes) -> np.ndarray:
+    # A copy, since an array on top of the bytes would be read-only.
+    return np.frombuffer(stored, STORED).astype(np.float32)
+
+
+def _cosines(stored: Sequence[bytes], wanted: np.ndarray) -> np.ndarray:
+    """Cosines (N,) of stored vectors with one (D,) of unit length.
+
+    Raises:
+        ValueError: a vector has another length.
+    """
+    if any(len(vector) != wanted.nbytes for vector in stored):
+        raise ValueError(f"the model's vectors do not have {wanted.size} numbers")
+    matrix = np.frombuffer(b"".join(stored), STORED).reshape(len(stored), wanted.size)
+    return matrix @ wanted / np.linalg.norm(matrix, axis=1)

@@ -1,0 +1,22 @@
+"""The Celery application: ``celery -A tasks worker -Q image_enhance_process``.
+
+Each stage is a module; what a worker process does at its start and end is in ``tasks.worker``.
+"""
+
+from celery import Celery
+
+from tasks.alt_text import AltText
+from tasks.describe import Describe
+from tasks.enhance import Enhance
+from tasks.jobs import Reconcile
+from tasks.park import park
+from tasks.score import ScoreStage
+from tasks.tag import Tag
+from tasks.update import Update
+
+app = Celery("justlens")
+app.config_from_object("celeryconfig")
+
+for task in (Enhance, Update, Tag, Describe, ScoreStage, AltText, Reconcile):
+    app.register_task(task())
+app.task(name="park")(park)

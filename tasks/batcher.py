@@ -1,0 +1,93 @@
+"""The batcher: many messages, one forward pass.
+
+Every message runs in a thread of its own and is acknowledged by itself; what they share is the
+forward pass. A batch is run when it is full, or when its oldest item has waited long enough.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass
+class _Entry(Generic[Item, Result]):
+    item: Item
+    group: Hashable
+    result: "Future[Result]" = field(default_factory=Future)
+
+
+class Batcher(Generic[Item, Result]):
+    """Collects items of many threads into batches.
+
+    The slots of the worker are the back pressure: no more items wait than threads do.
+
+    Args:
+        run: called with the items of one group; returns their results in the same order.
+        size: most items in a batch.
+        wait: seconds that a batch waits for more.
+    """
+
+    def __init__(
+        self, run: Callable[[Hashable, Sequence[Item]], Sequence[Result]], size: int, wait: float
+    ) -> None:
+        self._run = run
+        self._size = size
+        self._wait = wait
+        self._entries: queue.SimpleQueue[_Entry[Item, Result]] = queue.SimpleQueue()
+        self._start = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def __call__(self, item: Item, group: Hashable = None, timeout: float | None = None) -> Result:
+        """The result for one item; items of different groups never share a forward pass.
+
+        Raises:
+            TimeoutError: the result took longer than ``timeout`` seconds.
+            Exception: what ``run`` raised for this item alone.
+        """
+        self._ensure_thread()
+        entry: _Entry[Item, Result] = _Entry(item, group)
+        self._entries.put(entry)
+        return entry.result.result(timeout)
+
+    def _ensure_thread(self) -> None:
+        with self._start:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
+                self._thread.start()
+
+    def _work(self) -> None:
+        while True:
+            batch = self._collect()
+            for group in dict.fromkeys(entry.group for entry in batch):
+                self._settle(group, [entry for entry in batch if entry.group == group])
+
+    def _collect(self) -> list[_Entry[Item, Result]]:
+        batch = [self._entries.get()]
+        until = time.monotonic() + self._wait
+        while len(batch) < self._size:
+            try:
+                batch.append(self._entries.get(timeout=max(0.0, until - time.monotonic())))
+            except queue.Empty:
+                break
+        return batch
+
+    def _settle(self, group: Hashable, entries: list[_Entry[Item, Result]]) -> None:
+        """Run one batch; when it fails, each of its items alone, so that only the culprit fails."""
+        try:
+            results = self._run(group, [entry.item for entry in entries])
+            for entry, result in zip(entries, results, strict=True):
+                entry.result.set_result(result)
+        except Exception as error:  # noqa: BLE001 - handed on to the thread that waits for it
+            if len(entries) == 1:
+                entries[0].result.set_exception(error)
+                return
+            for entry in entries:
+                if not entry.result.done():
+                    self._settle(group, [entry])

@@ -1,0 +1,80 @@
+"""What depends on the pixels alone: found once for each (bytes, model), shared by all who ask.
+
+Tagging and describing run side by side and both need the labels: whoever comes first computes them.
+"""
+
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from models.image_text import ImageEmbedding, Label
+from models.quality import WEIGHTS, flags, measure
+from models.reader import ReadText, TextLine
+from pipeline.imaging import decode, perceptual_hash
+from tasks.enhance import original
+from tasks.stage import Run
+
+QUALITY_MODEL = "no-reference@1"
+
+
+class Pixels:
+    """The pixels of one run's image, decoded only when something has to be computed."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._documents = run.runtime.stores.documents
+
+    @cached_property
+    def rgb(self) -> np.ndarray:
+        """(H, W, 3) uint8, on white where the photo is transparent."""
+        _, content = original(self._run)
+        return decode(content, self._run.runtime.settings.max_pixels).on_white()
+
+    def embedding(self) -> ImageEmbedding:
+        """Vector and labels by the image-text encoder."""
+        encoder = self._run.runtime.model("image_text")
+
+        def compute() -> dict[str, Any]:
+            found = encoder([self.rgb])[0]
+            return {
+                "vector": [float(value) for value in found.vector],
+                "labels": [asdict(label) for label in found.labels],
+            }
+
+        fact = self._fact("labels", encoder.identity, compute)
+        labels = tuple(Label(**label) for label in fact["labels"])
+        return ImageEmbedding(np.asarray(fact["vector"], dtype=np.float32), labels)
+
+    def text(self) -> ReadText:
+        """The text read in the image."""
+        reader = self._run.runtime.model("reader")
+        fact = self._fact(
+            "text",
+            reader.identity,
+            lambda: {"lines": [asdict(line) for line in reader(self.rgb).lines]},
+        )
+        return ReadText(tuple(TextLine(**line) for line in fact["lines"]))
+
+    def measures(self) -> dict[str, Any]:
+        """``score``, ``parts``, ``flags`` and ``perceptual_hash``."""
+
+        def compute() -> dict[str, Any]:
+            quality = measure(self.rgb)
+            return {
+                "score": quality.score,
+                "parts": {name: getattr(quality, name) for name in WEIGHTS},
+                "flags": flags(self.rgb, quality),
+                "perceptual_hash": perceptual_hash(self.rgb),
+            }
+
+        return self._fact("measures", QUALITY_MODEL, compute)
+
+    def _fact(self, kind: str, model: str, compute: Any) -> dict[str, Any]:
+        sha256 = self._run.image.sha256
+        fact = self._documents.pixel_fact(sha256, kind, model)
+        if fact is None:
+            fact = compute()
+            self._documents.save_pixel_fact(sha256, kind, model, fact)
+        return fact

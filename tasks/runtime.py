@@ -1,0 +1,95 @@
+"""What a worker process has one of: stores, models, batcher, isolation, watchdog."""
+
+import threading
+from functools import cached_property, lru_cache
+
+import models
+from models.base import Model
+from pipeline.embeddings import TextEmbeddings
+from pipeline.scoring import Scorer
+from pipeline.settings import Settings, settings
+from pipeline.stores import Stores, open_stores
+from pipeline.vocabulary import WordWeights, current_background
+from tasks.isolation import Isolation
+from tasks.watchdog import Watchdog
+
+
+class Runtime:
+    """Opened on first use, after any fork; models are loaded on first use and kept."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.isolation = Isolation()
+        self._models: dict[str, Model] = {}
+        self._lock = threading.RLock()
+        self._scorer: tuple[str, Scorer] | None = None
+
+    @cached_property
+    def stores(self) -> Stores:
+        """The four stores."""
+        return open_stores(self.settings)
+
+    @cached_property
+    def watchdog(self) -> Watchdog:
+        """Ends the process when a stage is stuck."""
+        return Watchdog(self.stores.documents.note_delivery)
+
+    def model(self, kind: str):  # type: ignore[no-untyped-def]  # one of five interfaces
+        """The model of a kind that the settings choose: one copy in the process."""
+        names = {
+            "enhancer": self.settings.enhancer,
+            "image_text": self.settings.image_text_encoder,
+            "describer": self.settings.describer,
+            "text": self.settings.text_encoder,
+            "reader": self.settings.text_reader,
+        }
+        with self._lock:
+            if kind not in self._models:
+                self._models[kind] = models.create(
+                    kind,
+                    names[kind],
+                    weights=self.settings.model_dir,
+                    threads=self.settings.threads,
+                )
+            return self._models[kind]
+
+    @cached_property
+    def text_embeddings(self) -> TextEmbeddings:
+        """Texts in the space of descriptions."""
+        encoder = self.model("text")
+        return TextEmbeddings(encoder, encoder.identity, self.stores.vectors)
+
+    @cached_property
+    def image_text_embeddings(self) -> TextEmbeddings:
+        """Texts in the space of pictures."""
+        encoder = self.model("image_text")
+        return TextEmbeddings(encoder.encode_texts, encoder.space, self.stores.vectors)
+
+    def scorer(self) -> Scorer:
+        """The scorer for the vocabulary as it stands."""
+        version = self.stores.directory.vocabulary_version()
+        with self._lock:
+            if self._scorer is None or self._scorer[0] != version:
+                vocabulary = self.stores.directory.vocabulary()
+                background = current_background(
+                    self.stores.documents,
+                    vocabulary,
+                    self.model("image_text").background_names(),
+                    self.settings.background_size,
+                    self.settings.background_least,
+                )
+                scorer = Scorer(
+                    self.settings,
+                    background,
+                    self.text_embeddings,
+                    self.image_text_embeddings,
+                    WordWeights(vocabulary),
+                )
+                self._scorer = (version, scorer)
+            return self._scorer[1]
+
+
+@lru_cache(maxsize=1)
+def runtime() -> Runtime:
+    """The runtime of this process."""
+    return Runtime(settings())

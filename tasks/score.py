@@ -1,0 +1,97 @@
+"""``image_relevance_score``: the relevance to each category of the business, into ``imgrel``."""
+
+import time
+from typing import Any
+
+from pipeline.catalogue import invalid_reasons
+from pipeline.queues import Stage
+from pipeline.records import ANY_CATEGORY, Card, Contract, ImageMetadata, ImageRelevance
+from pipeline.scoring import Score
+from tasks.stage import Run, StageTask
+
+
+class ScoreStage(StageTask):
+    """The body of the chord: it takes what the two stages before it have left, or goes without."""
+
+    name = Stage.SCORE.value
+    stage = Stage.SCORE
+    stops_on = (Exception,)
+
+    def inputs(self, run: Run) -> tuple[Any, ...]:
+        settings = run.runtime.settings
+        stages = run.metadata.stages if run.metadata else {}
+        upstream = [
+            (record.key, record.outcome, record.detail if record.outcome == "failed" else "")
+            for stage in (Stage.ENHANCE, Stage.UPDATE, Stage.TAG, Stage.DESCRIBE)
+            if (record := stages.get(stage.value))
+        ]
+        weights = (
+            settings.weight_description,
+            settings.weight_image,
+            settings.weight_category_match,
+            settings.softmax_scale,
+        )
+        categories = run.runtime.stores.directory.categories([run.image.docid])
+        listed = [(c.catid, c.name) for c in categories.get(run.image.docid, [])]
+        return run.image.sha256, upstream, weights, listed, run.runtime.scorer().background.version
+
+    def work(self, run: Run) -> str:
+        here = run.runtime
+        documents, vectors = here.stores.documents, here.stores.vectors
+        metadata = run.metadata or ImageMetadata(
+            docid=run.image.docid,
+            product_id=run.image.product_id,
+            generation=run.image.generation,
+        )
+        docid = run.image.docid
+        categories = here.stores.directory.categories([docid]).get(docid, [])
+        business = documents.businesses([docid]).get(docid)
+        picture = vectors.images(here.model("image_text").space, "picture", [docid]).get(run.key)
+        about = vectors.images(here.model("text").identity, "description", [docid]).get(run.key)
+        scorer = here.scorer()
+        contract = business.contract if business else Contract()
+        card = _card(run, metadata, invalid_reasons(run.image, metadata, contract, time.time()))
+        common = {
+            "docid": docid,
+            "product_id": run.image.product_id,
+            "generation": run.image.generation,
+            "quality": metadata.quality or 0.0,
+            "one_class": metadata.one_class,
+            "card": card,
+        }
+        rows = [ImageRelevance(catid=ANY_CATEGORY, **common)]
+        for category, target in zip(
+            categories, scorer.targets([c.name for c in categories]), strict=True
+        ):
+            score: Score = scorer.scores(target, [picture], [about], [metadata.cat_match])[0]
+            if score.value is None:
+                continue
+            rows.append(
+                ImageRelevance(
+                    catid=category.catid,
+                    score=score.value,
+                    parts=score.parts,
+                    background=scorer.background.version,
+                    **common,
+                )
+            )
+        documents.save_relevance(rows)
+        return f"{len(rows) - 1} categories"
+
+
+def _card(run: Run, metadata: ImageMetadata, invalid: list[str]) -> Card:
+    objects = run.runtime.stores.objects
+    enhancement = metadata.enhancement
+    improved = enhancement is not None and enhancement.action in ("enhanced", "denoised")
+    return Card(
+        url=objects.url(run.image.original_key),
+        enhanced_url=objects.url(enhancement.key) if enhancement and improved else "",
+        width=run.image.width,
+        height=run.image.height,
+        enhanced_width=enhancement.width if enhancement and improved else 0,
+        enhanced_height=enhancement.height if enhancement and improved else 0,
+        alt=metadata.alt_text,
+        description=metadata.description,
+        perceptual_hash=metadata.perceptual_hash,
+        invalid=invalid,
+    )

@@ -1,0 +1,187 @@
+"""What every stage has in common, so that a stage's own module is only what it does.
+
+A run of a stage: read the message, meet the fence, say where the image is, run under a deadline
+(alone, when the message was delivered before), and record how it ended. Transient errors are tried
+again; any other failure is parked, and then either stops the graph or lets it go on without what
+this stage would have found.
+"""
+
+import logging
+import time
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from celery import Task
+
+from pipeline.dead_letters import Parking, Publisher, letter_from
+from pipeline.errors import DeadlinePassed, PoisonMessage, StoreUnavailable, TransientError
+from pipeline.keys import stage_key
+from pipeline.messages import ImageMessage
+from pipeline.queues import Stage
+from pipeline.records import CatalogueImage, ImageMetadata, ImageState, StageRecord
+from tasks.runtime import Runtime, runtime
+
+log = logging.getLogger(__name__)
+
+SUPERSEDED = "superseded"
+FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a stage for one image."""
+
+    message: ImageMessage
+    image: CatalogueImage
+    metadata: ImageMetadata | None
+    runtime: Runtime
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """(docid, product_id)."""
+        return self.image.docid, self.image.product_id
+
+    @property
+    def fence(self) -> tuple[str, int, int]:
+        """(docid, product_id, generation), as fenced writes take them."""
+        return self.image.docid, self.image.product_id, self.image.generation
+
+
+class StageTask(Task):
+    """Base class of the six stages.
+
+    Attributes:
+        stage: which one it is.
+        stops_on: failures that end the image. Any other is parked, and the graph goes on.
+    """
+
+    stage: ClassVar[Stage]
+    stops_on: ClassVar[tuple[type[Exception], ...]] = ()
+    # How often to try again is a setting, checked in `run`.
+    max_retries = None
+
+    @abstractmethod
+    def inputs(self, run: Run) -> tuple[Any, ...]:
+        """All that the result depends on; hashed, it is the key under which the run is recorded."""
+
+    @abstractmethod
+    def work(self, run: Run) -> str:
+        """Do it; returns a few words for the record. Every write is fenced."""
+
+    def run(self, body: Any) -> dict[str, Any]:
+        """What Celery calls."""
+        message = ImageMessage.decode(body)
+        here = runtime()
+        try:
+            with self._guard(here):
+                return self._run(message, here)
+        except TransientError as error:
+            if self.request.retries < here.settings.max_retries:
+                delay = here.settings.retry_delay * 2**self.request.retries
+                raise self.retry(exc=error, countdown=delay) from error
+            return self._fail(message, error, here)
+        except Exception as error:  # noqa: BLE001 - the boundary of a stage: parked, not swallowed
+            return self._fail(message, error, here)
+
+    @contextmanager
+    def _guard(self, here: Runtime) -> Iterator[None]:
+        """Deadline, isolation and the count of attempts."""
+        deadline = here.settings.stage_deadline
+        if not (self.request.delivery_info or {}).get("redelivered"):
+            with here.isolation.together(), here.watchdog.watch(self.request.id, deadline):
+                yield
+            return
+        with here.isolation.alone():
+            documents = here.stores.documents
+            deliveries = documents.count_delivery(self.request.id)
+            if deliveries > here.settings.max_deliveries:
+                cause = documents.delivery_cause(self.request.id)
+                if cause:
+                    raise DeadlinePassed(f"{cause}, {deliveries} times")
+                raise PoisonMessage(f"the worker process ended {deliveries} times while running it")
+            with here.watchdog.watch(self.request.id, deadline):
+                yield
+
+    def _run(self, message: ImageMessage, here: Runtime) -> dict[str, Any]:
+        started = time.time()
+        documents = here.stores.documents
+        image = documents.image(message.docid, message.product_id)
+        if (
+            image is None
+            or image.generation != message.generation
+            or image.state is ImageState.DELETED
+        ):
+            log.info("%s/%s has moved on, nothing to do", message.docid, message.product_id)
+            return {"outcome": SUPERSEDED}
+        moved = {"stage": self.stage, "state": ImageState.QUEUED, "moved_at": started}
+        documents.update_image(image.docid, image.product_id, image.generation, moved)
+        metadata = documents.metadata([(image.docid, image.product_id)])
+        run = Run(message, image, metadata.get((image.docid, image.product_id)), here)
+        key = stage_key(self.stage, *self.inputs(run))
+        if documents.stage_ended(run.metadata, self.stage, key):
+            self.ended(run)
+            return {"outcome": "done", "detail": "done before"}
+        detail = self.work(run)
+        self._record(run, key, "done", detail, started)
+        self.ended(run)
+        return {"outcome": "done", "detail": detail}
+
+    def ended(self, run: Run) -> None:
+        """Called when the stage has ended well, now or before."""
+        run.runtime.stores.documents.update_image(*run.fence, {"moved_at": time.time()})
+
+    def _record(self, run: Run, key: str, outcome: str, detail: str, started: float) -> None:
+        now = time.time()
+        record = StageRecord(
+            key=key, outcome=outcome, ended_at=now, seconds=now - started, detail=detail
+        )
+        run.runtime.stores.documents.patch_metadata(
+            *run.fence, {f"stages.{self.stage.value}": record.model_dump(mode="json")}
+        )
+
+    def _fail(self, message: ImageMessage, error: Exception, here: Runtime) -> dict[str, Any]:
+        """Stop the graph by raising (the error callback parks), or park here and go on."""
+        log.warning(
+            "%s failed for %s/%s: %s: %s",
+            self.stage.value,
+            message.docid,
+            message.product_id,
+            type(error).__name__,
+            error,
+        )
+        if isinstance(error, (*self.stops_on, StoreUnavailable)):
+            raise error
+        park(self.app, self.request, error, ends_image=False)
+        record = StageRecord(
+            key="", outcome=FAILED, ended_at=time.time(), detail=f"{type(error).__name__}: {error}"
+        )
+        fence = (message.docid, message.product_id, message.generation)
+        here.stores.documents.patch_metadata(
+            *fence, {f"stages.{self.stage.value}": record.model_dump(mode="json")}
+        )
+        self.degrade(fence, here)
+        return {"outcome": FAILED, "detail": str(error)}
+
+    def degrade(self, fence: tuple[str, int, int], here: Runtime) -> None:
+        """Called after a failure was parked and before the graph goes on without this stage."""
+        here.stores.documents.update_image(*fence, {"moved_at": time.time()})
+
+
+def park(app: Any, request: Any, error: BaseException, *, ends_image: bool) -> None:
+    """Park the failure of a task's request."""
+    delivery = request.delivery_info or {}
+    letter = letter_from(
+        queue=str(delivery.get("routing_key") or request.task),
+        task=str(request.task),
+        task_id=str(request.id),
+        root_id=str(request.root_id or ""),
+        error=error,
+        args=list(request.args or []),
+        kwargs=dict(request.kwargs or {}),
+        tries=int(request.retries or 0) + 1,
+    )
+    parking = Parking(runtime().stores.documents, Publisher(app))
+    parking.park(letter, ends_image=ends_image)

@@ -1,0 +1,57 @@
+"""``image_tag_process``: image embedding, class labels, flags, quality, one-class flag."""
+
+from dataclasses import asdict
+from typing import Any
+
+from pipeline.queues import Stage
+from tasks.pixels import QUALITY_MODEL, Pixels
+from tasks.stage import Run, StageTask
+
+
+class Tag(StageTask):
+    """What the image shows and how good it is."""
+
+    name = Stage.TAG.value
+    stage = Stage.TAG
+
+    def inputs(self, run: Run) -> tuple[Any, ...]:
+        encoder = run.runtime.model("image_text")
+        background = run.runtime.scorer().background.version
+        threshold = run.runtime.settings.one_class_threshold
+        return (
+            run.image.sha256,
+            encoder.identity,
+            QUALITY_MODEL,
+            category_names(run),
+            background,
+            threshold,
+        )
+
+    def work(self, run: Run) -> str:
+        here = run.runtime
+        pixels = Pixels(run)
+        embedding = pixels.embedding()
+        measures = pixels.measures()
+        shows, share = here.scorer().shows(embedding.vector, category_names(run))
+        encoder = here.model("image_text")
+        here.stores.vectors.save_image(encoder.space, "picture", *run.key, embedding.vector)
+        here.stores.documents.patch_metadata(
+            *run.fence,
+            {
+                "labels": [asdict(label) for label in embedding.labels],
+                "one_class": shows,
+                "quality": measures["score"],
+                "quality_parts": measures["parts"],
+                "perceptual_hash": measures["perceptual_hash"],
+                **{f"flags.{name}": value for name, value in measures["flags"].items()},
+                f"models.{self.stage.value}": encoder.identity,
+            },
+        )
+        return f"{embedding.labels[0].name}; one class {int(shows)} at {share:.3f}"
+
+
+def category_names(run: Run) -> list[str]:
+    """The names of the categories that the image's business is listed under, in order."""
+    docid = run.image.docid
+    categories = run.runtime.stores.directory.categories([docid]).get(docid, [])
+    return [category.name for category in categories]

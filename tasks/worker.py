@@ -1,0 +1,93 @@
+"""What a worker process does at its start and its end.
+
+``celery -A tasks worker -Q <queues>`` is all that an operator types: the number of slots, the keys
+of unacknowledged messages and the models to load follow from the queues.
+"""
+
+import logging
+import threading
+from typing import Any
+
+from celery import Celery
+from celery.signals import beat_init, celeryd_init, worker_init, worker_ready, worker_shutdown
+
+from pipeline.broker import EmbeddedBroker, run_directory
+from pipeline.queues import QUEUES, SLOTS, Stage
+from tasks.runtime import Runtime, runtime
+from tasks.unacked import WorkerLock
+
+log = logging.getLogger(__name__)
+
+# The models that a stage calls, loaded before its first message needs them.
+MODELS: dict[str, tuple[str, ...]] = {
+    Stage.ENHANCE.value: ("enhancer",),
+    Stage.TAG.value: ("image_text",),
+    Stage.DESCRIBE.value: ("image_text", "reader", "text"),
+    Stage.SCORE.value: ("text",),
+    Stage.ALT_TEXT.value: ("image_text",),
+}
+
+_lock: WorkerLock | None = None
+
+
+@celeryd_init.connect
+def configure(sender: Any, instance: Any, conf: Any, options: dict[str, Any], **_: Any) -> None:
+    """Fit the settings to the queues of this worker."""
+    global _lock
+    here = runtime()
+    _ensure_broker(here)
+    if not options.get("concurrency"):
+        conf.worker_concurrency = sum(SLOTS.get(queue, 1) for queue in _queues(options))
+    if here.settings.broker_url.startswith(("redis", "rediss")):
+        _lock = WorkerLock(run_directory(here.settings))
+        conf.broker_transport_options = {
+            **conf.broker_transport_options,
+            **_lock.transport_options(),
+        }
+
+
+@worker_init.connect
+def recover(sender: Any, **_: Any) -> None:
+    """Give back what dead workers had taken, before taking anything."""
+    give_back_orphans(sender.app)
+
+
+@worker_ready.connect
+def preload(sender: Any, **_: Any) -> None:
+    """Load the models of this worker's queues beside its first messages."""
+    queues = [queue for queue in sender.app.amqp.queues.consume_from]
+    kinds = dict.fromkeys(kind for queue in queues for kind in MODELS.get(queue, ()))
+
+    def load() -> None:
+        for kind in kinds:
+            runtime().model(kind).load()
+
+    threading.Thread(target=load, name="preload", daemon=True).start()
+
+
+@beat_init.connect
+def prepare_beat(**_: Any) -> None:
+    """Beat may be the first to need the broker and the data folder."""
+    _ensure_broker(runtime())
+
+
+@worker_shutdown.connect
+def close(**_: Any) -> None:
+    """Give connections back."""
+    runtime().stores.close()
+
+
+def give_back_orphans(app: Celery) -> int:
+    """Put back the messages of dead workers of this machine; returns how many."""
+    return _lock.give_back_orphans(app) if _lock else 0
+
+
+def _ensure_broker(here: Runtime) -> None:
+    here.settings.data_dir.mkdir(parents=True, exist_ok=True)
+    if EmbeddedBroker.wanted(here.settings):
+        EmbeddedBroker(here.settings).ensure()
+
+
+def _queues(options: dict[str, Any]) -> list[str]:
+    chosen = options.get("queues") or QUEUES
+    return chosen.split(",") if isinstance(chosen, str) else list(chosen)

@@ -1,0 +1,485 @@
+"""What every document store does."""
+
+import threading
+
+import pytest
+
+from pipeline.queues import Lane, Stage
+from pipeline.records import (
+    ANY_CATEGORY,
+    Business,
+    Card,
+    CatalogueImage,
+    Contract,
+    DeadLetter,
+    ImageRelevance,
+    ImageState,
+    StageRecord,
+)
+from pipeline.stores.documents import DocumentStore
+from tests.unit.stores.conftest import Opener
+from tests.unit.stores.processes import run_and_kill, run_side_by_side
+
+KEY = ("B1", 7)
+
+
+def photo(sha256: str = "a", docid: str = "B1", product_id: int = 7, **fields) -> CatalogueImage:
+    return CatalogueImage(docid=docid, product_id=product_id, sha256=sha256, **fields)
+
+
+def scored(
+    catid: int = 3, docid: str = "B1", product_id: int = 7, generation: int = 1, **fields
+) -> ImageRelevance:
+    return ImageRelevance(
+        docid=docid,
+        catid=catid,
+        product_id=product_id,
+        generation=generation,
+        **{"score": 0.5, "parts": {"image": 0.4}, "card": Card(url="/a.jpg"), **fields},
+    )
+
+
+def letter(key: str = "k", **fields) -> DeadLetter:
+    known = {"queue": "q", "task": "t", "task_id": "1", "exception": "ValueError", "message": "m"}
+    return DeadLetter(key=key, **{**known, **fields})
+
+
+@pytest.fixture
+def row(documents: DocumentStore) -> CatalogueImage:
+    """The first generation of an image, with metadata and scores."""
+    stored, _ = documents.accept_image(photo())
+    documents.patch_metadata(*KEY, 1, {"tags": ["old"]})
+    documents.save_relevance([scored()])
+    return stored
+
+
+def settle(documents: DocumentStore, state: ImageState, **changes) -> None:
+    assert documents.update_image(*KEY, 1, {"state": state, **changes})
+
+
+class TestBusinesses:
+    def test_are_found_by_their_docids_and_unknown_ones_left_out(self, documents):
+        business = Business(docid="B1", name="Café Anna", contract=Contract(contract_id="c"))
+        documents.save_businesses([business, Business(docid="B2", name="Bistro")])
+        assert documents.businesses(["B1", "none"]) == {"B1": business}
+        assert documents.businesses([]) == {}
+
+    def test_are_replaced_when_saved_again(self, documents):
+        documents.save_businesses([Business(docid="B1", name="old")])
+        documents.save_businesses([Business(docid="B1", name="new")])
+        assert documents.businesses(["B1"])["B1"].name == "new"
+        assert documents.search_businesses("old") == []
+
+    def test_are_searched_by_a_part_of_the_name_in_any_case_and_script(self, documents):
+        names = {"B3": "ÉCOLE du Sushi", "B1": "Sushi 100%", "B2": "Пекарня"}
+        documents.save_businesses(Business(docid=key, name=name) for key, name in names.items())
+        found = lambda text: [one.docid for one in documents.search_businesses(text)]  # noqa: E731
+        assert found("sUSHI") == ["B1", "B3"]
+        assert found("école") == ["B3"]
+        assert found("ПЕКАРНЯ") == ["B2"]
+        assert found("100%") == ["B1"]
+        assert found("_") == []
+        assert found("") == ["B1", "B2", "B3"]
+        assert [one.docid for one in documents.search_businesses(limit=2)] == ["B1", "B2"]
+
+
+class TestAcceptingAnImage:
+    def test_a_first_photo_is_stored_as_generation_one_with_work_to_do(self, documents):
+        image = photo(name="x.jpg", lane=Lane.BULK, image_type="text")
+        stored, is_work = documents.accept_image(image)
+        assert is_work
+        assert stored == image
+        assert documents.image(*KEY) == image
+
+    def test_the_same_photo_again_changes_nothing_and_is_work_until_it_is_queued(
+        self, documents, row
+    ):
+        stored, is_work = documents.accept_image(photo(name="other name"))
+        assert (stored, is_work) == (row, True)
+        for state in (ImageState.QUEUED, ImageState.DONE):
+            settle(documents, state)
+            stored, is_work = documents.accept_image(photo())
+            assert not is_work
+            assert stored.state is state
+            assert stored.generation == 1
+        assert documents.metadata([KEY])[KEY].tags == ["old"]
+        assert documents.relevance(["B1"], [3])
+
+    def test_a_failed_photo_is_accepted_again_and_keeps_what_is_known_of_it(self, documents, row):
+        settle(documents, ImageState.FAILED, failure="too dark", moved_at=1.0)
+        stored, is_work = documents.accept_image(photo(moved_at=2.0))
+        assert is_work
+        assert (stored.state, stored.generation, stored.failure) == (ImageState.ACCEPTED, 1, "")
+        assert stored.moved_at == 2.0
+        assert documents.image(*KEY) == stored
+        assert documents.metadata([KEY])
+
+    @pytest.mark.parametrize("state", [ImageState.QUEUED, ImageState.DONE])
+    def test_force_makes_work_of_a_photo_that_is_known(self, documents, row, state):
+        settle(documents, state)
+        stored, is_work = documents.accept_image(photo(force=True))
+        assert is_work
+        assert stored.force
+        assert (stored.state, stored.generation) == (ImageState.ACCEPTED, 1)
+        assert documents.image(*KEY) == stored
+        assert documents.metadata([KEY])
+
+    @pytest.mark.parametrize(
+        "changed", [photo(sha256="b"), photo(image_type="face"), photo(sha256="", url="http://x")]
+    )
+    def test_another_photo_replaces_the_row_and_drops_what_was_known_of_the_old_one(
+        self, documents, row, changed
+    ):
+        documents.accept_image(photo(docid="B2"))
+        documents.save_relevance([scored(docid="B2")])
+        settle(documents, ImageState.DONE)
+        stored, is_work = documents.accept_image(changed)
+        assert is_work
+        assert (stored.generation, stored.state) == (2, ImageState.ACCEPTED)
+        assert documents.image(*KEY) == stored
+        assert documents.metadata([KEY]) == {}
+        assert [one.docid for one in documents.relevance(["B1", "B2"], [3])] == ["B2"]
+
+    def test_photos_not_fetched_yet_are_the_same_when_their_addresses_are(self, documents):
+        first = photo(sha256="", url="http://x/1")
+        documents.accept_image(first)
+        assert documents.accept_image(photo(sha256="", url="http://x/1"))[0] == first
+        assert documents.accept_image(photo(sha256="", url="http://x/2"))[0].generation == 2
+
+    def test_any_photo_over_a_tombstone_is_a_new_generation(self, documents, row):
+        documents.delete_image(*KEY)
+        stored, is_work = documents.accept_image(photo())
+        assert is_work
+        assert (stored.generation, stored.state) == (3, ImageState.ACCEPTED)
+
+    def test_ids_as_large_as_the_contract_allows_are_kept(self, documents):
+        image = photo(product_id=2**63 - 1)
+        documents.accept_image(image)
+        assert documents.image("B1", 2**63 - 1) == image
+
+
+class TestImages:
+    def test_of_businesses_come_in_order_and_without_tombstones(self, documents):
+        for docid, product_id in [("B2", 1), ("B1", 10), ("B1", 9), ("B1", 8), ("B3", 1)]:
+            documents.accept_image(photo(docid=docid, product_id=product_id))
+        documents.delete_image("B1", 9)
+        found = [(one.docid, one.product_id) for one in documents.images(["B2", "B1", "none"])]
+        assert found == [("B1", 8), ("B1", 10), ("B2", 1)]
+
+    def test_a_fenced_change_sets_fields_and_leaves_the_others(self, documents, row):
+        changes = {"stage": Stage.TAG, "state": ImageState.QUEUED, "moved_at": 5.0, "width": 9}
+        assert documents.update_image(*KEY, 1, changes)
+        assert documents.image(*KEY) == row.model_copy(update=changes)
+
+    def test_a_change_that_asks_for_a_state_needs_the_row_in_it(self, documents, row):
+        queued = {"state": ImageState.QUEUED}
+        assert documents.update_image(*KEY, 1, queued, only_in=ImageState.ACCEPTED)
+        assert not documents.update_image(*KEY, 1, queued, only_in=ImageState.ACCEPTED)
+
+    @pytest.mark.parametrize(
+        "changes", [{"generation": 5}, {"docid": "B2"}, {"colour": "red"}, {"width": "wide"}]
+    )
+    def test_a_change_that_no_row_can_have_is_refused(self, documents, row, changes):
+        with pytest.raises(ValueError):
+            documents.update_image(*KEY, 1, {"name": "half", **changes})
+        assert documents.image(*KEY) == row
+
+    def test_a_deletion_leaves_a_tombstone_of_the_next_generation_and_nothing_known(
+        self, documents, row
+    ):
+        assert documents.delete_image(*KEY)
+        tombstone = documents.image(*KEY)
+        assert (tombstone.state, tombstone.generation) == (ImageState.DELETED, 2)
+        assert documents.metadata([KEY]) == {}
+        assert documents.relevance(["B1"], [3]) == []
+        assert not documents.delete_image(*KEY)
+        assert not documents.delete_image("B1", 404)
+
+    def test_waiting_ones_are_those_accepted_or_queued_that_did_not_move(self, documents):
+        for number, state in enumerate(ImageState):
+            documents.accept_image(photo(docid="B1", product_id=number + 1))
+            changes = {"state": state, "moved_at": 100.0 - number}
+            assert documents.update_image("B1", number + 1, 1, changes)
+        waiting = documents.waiting_images(before=100.5)
+        assert [one.state for one in waiting] == [ImageState.QUEUED, ImageState.ACCEPTED]
+        assert [one.product_id for one in documents.waiting_images(100.5, limit=1)] == [2]
+        assert documents.waiting_images(before=99.0) == []
+
+    def test_are_counted_by_state_of_some_businesses_or_of_all(self, documents):
+        for docid in ("B1", "B2"):
+            documents.accept_image(photo(docid=docid))
+        documents.delete_image("B2", 7)
+        nothing = dict.fromkeys(ImageState, 0)
+        assert documents.count_states() == nothing | {
+            ImageState.ACCEPTED: 1,
+            ImageState.DELETED: 1,
+        }
+        assert documents.count_states(["B1"]) == nothing | {ImageState.ACCEPTED: 1}
+        assert documents.count_states([]) == nothing
+
+
+class TestFence:
+    """Writes of a generation that is not the row's change nothing."""
+
+    def writes(self, documents: DocumentStore, generation: int) -> list[bool]:
+        return [
+            documents.update_image(*KEY, generation, {"name": "slow"}),
+            documents.patch_metadata(*KEY, generation, {"tags": ["slow"]}),
+            documents.save_relevance([scored(generation=generation, score=0.99)]),
+            documents.patch_relevance(*KEY, generation, {"quality": 99.0}),
+        ]
+
+    def test_a_slow_run_of_an_old_generation_cannot_overwrite_a_newer_photo(self, documents, row):
+        new, _ = documents.accept_image(photo(sha256="new"))
+        documents.patch_metadata(*KEY, 2, {"tags": ["new"]})
+        documents.save_relevance([scored(generation=2)])
+        assert self.writes(documents, generation=1) == [False] * 4
+        assert documents.image(*KEY) == new
+        assert documents.metadata([KEY])[KEY].tags == ["new"]
+        assert documents.relevance(["B1"], [3]) == [scored(generation=2)]
+
+    @pytest.mark.parametrize("generation", [1, 2])
+    def test_nothing_is_written_over_a_tombstone(self, documents, row, generation):
+        documents.delete_image(*KEY)
+        assert self.writes(documents, generation) == [False] * 4
+        assert documents.metadata([KEY]) == {}
+        assert documents.relevance(["B1"], [3]) == []
+
+    def test_nothing_is_written_for_an_image_that_never_was(self, documents):
+        assert self.writes(documents, generation=1) == [False] * 4
+        assert documents.image(*KEY) is None
+
+
+class TestMetadata:
+    def test_a_patch_sets_its_paths_and_leaves_everything_else(self, documents, row):
+        ended = StageRecord(key="k", outcome="done", ended_at=1.0)
+        patch = {
+            f"stages.{Stage.TAG.value}": ended.model_dump(mode="json"),
+            "flags.blurred": True,
+            "quality": 80.5,
+        }
+        assert documents.patch_metadata(*KEY, 1, patch)
+        assert documents.patch_metadata(*KEY, 1, {"flags.nsfw": False, "quality_parts.noise": 0.1})
+        found = documents.metadata([KEY])[KEY]
+        assert found.tags == ["old"]
+        assert found.stages == {Stage.TAG.value: ended}
+        assert (found.flags.blurred, found.flags.nsfw, found.flags.valid) == (True, False, None)
+        assert found.quality_parts == {"noise": 0.1}
+        assert documents.stage_ended(found, Stage.TAG, "k")
+        assert not documents.stage_ended(found, Stage.TAG, "other")
+        assert not documents.stage_ended(None, Stage.TAG, "k")
+
+    @pytest.mark.parametrize(
+        "patch",
+        [
+            {"colour": "red"},
+            {"quality": "high"},
+            {"quality": float("nan")},
+            {"generation": 9},
+            {"quality.x": 1},
+            {"enhancement.key": "x"},
+            {"flags": {}, "flags.nsfw": True},
+            {"flags..nsfw": True},
+            {"": 1},
+        ],
+    )
+    def test_a_patch_that_does_not_fit_is_refused_as_a_whole(self, documents, row, patch):
+        before = documents.metadata([KEY])
+        with pytest.raises(ValueError):
+            documents.patch_metadata(*KEY, 1, {"description": "half", "quality": 1.0, **patch})
+        assert documents.metadata([KEY]) == before
+
+    def test_is_read_for_exactly_the_pairs_asked_for(self, documents):
+        for docid, product_id in [("B1", 1), ("B1", 2), ("B2", 1), ("B2", 2)]:
+            documents.accept_image(photo(docid=docid, product_id=product_id))
+            documents.patch_metadata(docid, product_id, 1, {"alt_text": f"{docid}/{product_id}"})
+        found = documents.metadata([("B1", 2), ("B2", 1), ("B1", 2), ("B9", 9)])
+        assert {key: one.alt_text for key, one in found.items()} == {
+            ("B1", 2): "B1/2",
+            ("B2", 1): "B2/1",
+        }
+        assert documents.metadata([]) == {}
+
+
+class TestPixelFacts:
+    def test_are_kept_by_bytes_kind_and_model(self, documents):
+        documents.save_pixel_fact("s", "labels", "m1", {"labels": [["café", 0.5]]})
+        documents.save_pixel_fact("s", "text", "m1", {"text": ""})
+        documents.save_pixel_fact("s", "text", "m1", {"text": "MENU"})
+        assert documents.pixel_fact("s", "labels", "m1") == {"labels": [["café", 0.5]]}
+        assert documents.pixel_fact("s", "text", "m1") == {"text": "MENU"}
+        assert documents.pixel_fact("s", "text", "m2") is None
+
+
+class TestRelevance:
+    def test_a_page_is_read_by_businesses_and_categories(self, documents):
+        rows = []
+        for docid in ("B1", "B2", "B3"):
+            documents.accept_image(photo(docid=docid))
+            rows.append([scored(docid=docid, catid=catid) for catid in (ANY_CATEGORY, 3, 4)])
+            assert documents.save_relevance(rows[-1])
+        found = documents.relevance(["B1", "B3", "none"], [ANY_CATEGORY, 4])
+        by_key = sorted(found, key=lambda one: (one.docid, one.catid))
+        assert by_key == [rows[0][0], rows[0][2], rows[2][0], rows[2][2]]
+        assert documents.relevance([], [3]) == documents.relevance(["B1"], []) == []
+
+    def test_new_rows_of_an_image_replace_all_its_old_ones(self, documents, row):
+        documents.accept_image(photo(product_id=8))
+        documents.save_relevance([scored(product_id=8)])
+        documents.save_relevance([scored(4), scored(5, score=None)])
+        found = documents.relevance(["B1"], [3, 4, 5])
+        assert sorted((one.product_id, one.catid) for one in found) == [(7, 4), (7, 5), (8, 3)]
+
+    def test_rows_of_several_images_or_of_none_are_refused(self, documents, row):
+        for rows in ([], [scored(), scored(product_id=8)], [scored(), scored(4, generation=2)]):
+            with pytest.raises(ValueError):
+                documents.save_relevance(rows)
+        assert documents.relevance(["B1"], [3]) == [scored()]
+
+    def test_a_patch_reaches_every_category_of_the_image_and_no_other_image(self, documents, row):
+        documents.save_relevance([scored(3), scored(4)])
+        documents.accept_image(photo(product_id=8))
+        documents.save_relevance([scored(3, product_id=8)])
+        assert documents.patch_relevance(*KEY, 1, {"card.alt": "a plate", "parts.match": 1.0})
+        found = documents.relevance(["B1"], [3, 4])
+        alts = sorted((one.product_id, one.catid, one.card.alt) for one in found)
+        assert alts == [(7, 3, "a plate"), (7, 4, "a plate"), (8, 3, "")]
+        assert all(one.parts["image"] == 0.4 for one in found)
+
+    def test_a_patch_cannot_move_a_row_to_another_category(self, documents, row):
+        with pytest.raises(ValueError):
+            documents.patch_relevance(*KEY, 1, {"catid": 4})
+
+    def test_a_page_of_thousands_of_keys_is_read_at_once(self, documents, row):
+        docids = [f"X{number}" for number in range(40_000)] + ["B1"]
+        assert documents.relevance(docids, range(40_000)) == [scored()]
+        assert list(documents.metadata([(docid, 7) for docid in docids])) == [KEY]
+        assert [one.docid for one in documents.images(docids)] == ["B1"]
+
+
+class TestDeliveries:
+    def test_are_counted_one_after_the_other(self, documents):
+        assert [documents.count_delivery("t") for _ in range(3)] == [1, 2, 3]
+        assert documents.count_delivery("other") == 1
+
+    def test_the_cause_is_kept_beside_the_count(self, documents):
+        assert documents.delivery_cause("t") == ""
+        documents.count_delivery("t")
+        documents.note_delivery("t", "ran past its deadline")
+        assert documents.delivery_cause("t") == "ran past its deadline"
+        assert documents.count_delivery("t") == 2
+        assert documents.delivery_cause("t") == "ran past its deadline"
+
+    def test_a_cause_noted_before_any_count_is_no_delivery(self, documents):
+        documents.note_delivery("t", "why")
+        assert documents.count_delivery("t") == 1
+        assert documents.delivery_cause("t") == "why"
+
+
+class TestDeadLetters:
+    def test_one_failure_parked_twice_is_one_record_that_counts(self, documents):
+        first = letter(first_at=1.0, last_at=1.0, message="old")
+        assert documents.park(first) == first
+        again = documents.park(letter(first_at=5.0, last_at=5.0, message="new", host="h"))
+        assert (again.tries, again.first_at, again.last_at) == (2, 1.0, 5.0)
+        assert (again.message, again.host) == ("new", "h")
+        assert documents.dead_letters() == [again]
+
+    def test_are_listed_newest_first_by_queue_and_business(self, documents):
+        for number in range(4):
+            queue, docid = f"q{number % 2}", f"B{number // 2}"
+            documents.park(letter(str(number), queue=queue, docid=docid, last_at=float(number)))
+
+        def keys(**wanted):
+            return [one.key for one in documents.dead_letters(**wanted)]
+
+        assert keys() == ["3", "2", "1", "0"]
+        assert keys(limit=2) == ["3", "2"]
+        assert keys(queue="q0") == ["2", "0"]
+        assert keys(docid="B1") == ["3", "2"]
+        assert keys(queue="q0", docid="B1") == ["2"]
+        assert keys(queue="none") == []
+
+    def test_can_be_dropped_once(self, documents):
+        documents.park(letter())
+        assert documents.drop_dead_letter("k")
+        assert not documents.drop_dead_letter("k")
+        assert documents.dead_letters() == []
+
+    def test_whatever_a_foreign_message_held_can_be_parked(self, documents):
+        body = [{"docid": "\ud800", "n": 2**70, "x": float("inf"), "\udfff": ["\x00", None]}]
+        documents.park(letter(args=body, message="bad name: \udcff", product_id=None))
+        [found] = documents.dead_letters()
+        assert found.args[0]["docid"] == "\\ud800"
+        assert found.message == "bad name: \\udcff"
+
+
+class TestNamedValues:
+    @pytest.mark.parametrize("value", [0, "", [1, "é"], {"a": {"b": None}}, 0.1])
+    def test_are_read_back_as_they_were(self, documents, value):
+        documents.save_value("background", value)
+        assert documents.value("background") == value
+
+    def test_are_replaced_and_unknown_ones_are_none(self, documents):
+        documents.save_value("v", 1)
+        documents.save_value("v", 2)
+        assert documents.value("v") == 2
+        assert documents.value("unknown") is None
+
+
+class TestLife:
+    def test_a_store_answers_and_can_be_used_after_it_was_closed(self, documents, row):
+        documents.check()
+        documents.close()
+        assert documents.image(*KEY) == row
+
+    def test_threads_that_write_at_once_lose_nothing(self, documents, row):
+        def patch(name):
+            for number in range(15):
+                assert documents.patch_metadata(*KEY, 1, {f"models.{name}-{number}": "m"})
+
+        threads = [threading.Thread(target=patch, args=(name,)) for name in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(documents.metadata([KEY])[KEY].models) == 8 * 15
+
+    def test_processes_that_write_at_once_lose_nothing(self, open_documents):
+        counts = run_side_by_side(hammer, [(open_documents, "one"), (open_documents, "two")])
+        documents = open_documents()
+        assert sorted(counts[0] + counts[1]) == list(range(1, 2 * ROUNDS + 1))
+        assert len(documents.metadata([KEY])[KEY].models) == 2 * ROUNDS
+        assert [one.tries for one in documents.dead_letters()] == [2 * ROUNDS]
+        assert documents.image(*KEY).generation == 1
+        documents.close()
+
+    def test_what_was_accepted_outlives_kill_9(self, open_documents):
+        run_and_kill(accept_many, open_documents)
+        documents = open_documents()
+        assert len(documents.images(["B1"])) == 50
+        assert documents.count_delivery("t") == 2
+        assert len(documents.dead_letters()) == 1
+        documents.close()
+
+
+ROUNDS = 60
+
+
+def hammer(open_documents: Opener, name: str) -> list[int]:
+    documents = open_documents()
+    counts = []
+    for number in range(ROUNDS):
+        documents.accept_image(photo())
+        assert documents.patch_metadata(*KEY, 1, {f"models.{name}-{number}": "m"})
+        documents.park(letter())
+        counts.append(documents.count_delivery("t"))
+    return counts
+
+
+def accept_many(open_documents: Opener) -> None:
+    documents = open_documents()
+    for number in range(50):
+        documents.accept_image(photo(product_id=number + 1))
+    documents.count_delivery("t")
+    documents.park(letter())
