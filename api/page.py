@@ -49,7 +49,7 @@ class Part:
 
 PARTS: Mapping[str, tuple[str, str]] = {
     "image": ("The picture", "How much more it looks like this than like other things."),
-    "description": ("Its description", "How much nearer its description is to this."),
+    "description": ("Its description", "How much nearer it is to this than to other things."),
     "category_match": ("The describer's answer", "Whether it was judged to show this: 1 or 0."),
 }
 

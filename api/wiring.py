@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Annotated, Any, Protocol, cast
 
-import numpy as np
 from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware.gzip import GZipMiddleware
 
 import models
 from api import operations, problems
@@ -84,6 +84,7 @@ class Services:
             self.stores,
             TextEmbeddings(_guarded(text), text.identity, vectors),
             TextEmbeddings(_guarded(image_text.encode_texts), image_text.space, vectors),
+            _guarded(text.pieces),
             _guarded(image_text.background_names),
             self.settings,
         )
@@ -128,7 +129,7 @@ class Services:
 def _guarded(call: Callable[..., Any]) -> Callable[..., Any]:
     """A model's method whose errors are the pipeline's, so that serving can do without it."""
 
-    def guarded(*arguments: Any) -> np.ndarray:
+    def guarded(*arguments: Any) -> Any:
         try:
             return call(*arguments)
         except ModelError as error:
@@ -176,6 +177,8 @@ def application(
     app = FastAPI(title=title, description=description, version="1", lifespan=lifespan)
     app.state.needs = tuple(needs)
     problems.install(app)
+    # A page of businesses is ten times smaller so; photos are left as they are.
+    app.add_middleware(GZipMiddleware, minimum_size=4096, compresslevel=4)
     app.add_middleware(operations.Metrics)
     for router in (*routers, operations.router):
         app.include_router(router)

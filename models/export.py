@@ -52,13 +52,12 @@ def sentence_encoder(source: Path, target: Path) -> float:
 
     source, target = Path(source), Path(target)
     target.mkdir(parents=True, exist_ok=True)
-    limits = source / "sentence_bert_config.json"
-    max_tokens = json.loads(limits.read_text())["max_seq_length"] if limits.exists() else 256
     tokenizer = AutoTokenizer.from_pretrained(source)
     # The fused attention kernels do not trace; eager attention is the same arithmetic.
     transformer = AutoModel.from_pretrained(
         source, attn_implementation="eager", dtype=torch.float32
     ).eval()
+    max_tokens = _max_tokens(source, tokenizer, transformer)
 
     class Sentence(torch.nn.Module):
         def __init__(self) -> None:
@@ -112,12 +111,22 @@ def sentence_encoder(source: Path, target: Path) -> float:
     difference = _verified("sentence encoder", got, expected)
     described = {
         "dimension": int(expected.shape[1]),
-        "max_tokens": int(max_tokens),
+        "max_tokens": max_tokens,
         "pad_token": int(tokenizer.pad_token_id or 0),
         "max_difference": difference,
     }
     (target / "encoder.json").write_text(json.dumps(described, indent=1))
     return difference
+
+
+def _max_tokens(source: Path, tokenizer: Any, transformer: Any) -> int:
+    """Where texts are cut: sentence-transformers kept that in its own file up to version 5, and
+    keeps it with the tokenizer since."""
+    limits = source / "sentence_bert_config.json"
+    stated = json.loads(limits.read_text()).get("max_seq_length") if limits.exists() else None
+    return int(
+        min(stated or tokenizer.model_max_length, transformer.config.max_position_embeddings)
+    )
 
 
 def _minilm(target: Path, weights: Path) -> None:
@@ -254,6 +263,9 @@ def make(name: str, weights: Path) -> Path:
     with FileLock(str(weights / f".{made.name}.lock")):
         if made.is_dir():
             return made
+        # What a killed exporter left; nobody else is at work here while the lock is held.
+        for left in weights.glob(f".{made.name}.*/"):
+            shutil.rmtree(left, ignore_errors=True)
         # Beside its final place, so that the rename stays within one file system.
         started = Path(tempfile.mkdtemp(prefix=f".{made.name}.", dir=weights))
         try:

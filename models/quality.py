@@ -136,7 +136,8 @@ class Measures:
 
 
 # Set so that real photos pass, soft ones among them: over 73 of them the widest edge was 9.3 px at
-# a sharpness of 0.2, and the largest flat share 0.54. Blurred by a Gaussian of 3 px, they are all caught.
+# a sharpness of 0.2, and the largest flat share 0.54. Blurred by a Gaussian of 3 px, they are all
+# caught.
 BLURRED_EDGE_WIDTH = 7.5
 BLURRED_SHARPNESS = 0.08
 BLANK_SPREAD = 12.0

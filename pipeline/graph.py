@@ -52,6 +52,8 @@ def graph(app: Celery, message: ImageMessage, start: Stage, lane: Lane) -> Signa
             immutable=True,
             queue=stage.value,
             priority=int(lane),
+            # Nobody waits for a result; without this the sender subscribes to each of them.
+            ignore_result=True,
             link_error=[app.signature(PARK)],
         )
 

@@ -9,8 +9,9 @@ import threading
 import time
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from string import ascii_lowercase
 from typing import Literal, Protocol
 
 import numpy as np
@@ -29,12 +30,25 @@ WORD_LIKENESS = 0.7
 # name is mostly "Shops" or "Dealers".
 QUERY_SHARE = 0.7
 
+# Slips of the finger and of the ear seldom change a word's first letter.
+OTHER_FIRST_LETTER = 0.85
+
+# A cosine says more when few names come near it: what a name is ahead of the fourth best is added.
+RIVALS = 3
 # Where each measure begins to say something, and where it is sure. For sentence embeddings,
 # unrelated short texts lie at cosines up to 0.4 and a name and its plural at 0.9.
-CHARACTERS_RANGE = (0.5, 1.0)
-MEANING_RANGE = (0.3, 0.8)
+CHARACTERS_RANGE = (0.45, 0.95)
+MEANING_RANGE = (0.35, 0.85)
 # The least sum of both; below, a wrong category would do more harm than none.
 LEAST_CONFIDENCE = 0.3
+LEAST_SUGGESTED = 0.4
+# Characters that say so much would have decided without the meaning.
+SURE = 0.5
+
+# The meaning of a word as it was probably meant counts a little less than that of one typed so.
+RESPELT = 0.8
+LEAST_RESPELT_LENGTH = 4
+MOST_RESPELT = 8
 
 SUGGESTIONS = 5
 # Longer queries are cut: no category's name is longer, and the work grows with the length.
@@ -76,14 +90,20 @@ class QueryResolver:
     Args:
         directory: where the category names are.
         embeddings: of the text encoder's space.
+        pieces: into how many pieces the text encoder breaks a word; 1: a word it knows.
         refresh_every: seconds between two looks at the vocabulary's version.
     """
 
     def __init__(
-        self, directory: Vocabulary, embeddings: TextEmbeddings, refresh_every: float = 5.0
+        self,
+        directory: Vocabulary,
+        embeddings: TextEmbeddings,
+        pieces: Callable[[str], int],
+        refresh_every: float = 5.0,
     ) -> None:
         self._directory = directory
         self._embeddings = embeddings
+        self._pieces = pieces
         self._refresh_every = refresh_every
         self._names: _Names | None = None
         self._looked_at = 0.0
@@ -144,7 +164,7 @@ class QueryResolver:
         meaning = np.zeros_like(characters)
         degraded = ""
         try:
-            meaning = _scale(names.vectors(self._embeddings) @ self._embed(typed), MEANING_RANGE)
+            meaning = self._meaning(names, typed)
         except (StoreUnavailable, ConfigurationError) as error:
             log.warning("query %r resolved by its characters alone: %s", folded, error)
             degraded = str(error)
@@ -164,14 +184,35 @@ class QueryResolver:
         return Resolution(
             query="",
             category=names.names[best],
-            how="characters" if characters[best] >= meaning[best] else "meaning",
-            confidence=min(1.0, float(total[best])),
-            suggestions=[names.names[i] for i in others],
+            how="characters" if characters[best] >= min(SURE, meaning[best]) else "meaning",
+            confidence=float(1 - (1 - characters[best]) * (1 - meaning[best])),
+            suggestions=[names.names[i] for i in others if total[i] >= LEAST_SUGGESTED],
             degraded=degraded,
         )
 
-    def _embed(self, text: str) -> np.ndarray:
-        return self._embeddings([text])[0]
+    def _meaning(self, names: "_Names", typed: str) -> np.ndarray:
+        """Nearness (N,) of the names in meaning, 0..1, to what was typed or probably meant."""
+        variants = [typed, *self._respelt(typed)]
+        cosines = self._embeddings(variants) @ names.vectors(self._embeddings).T  # (V, N)
+        if len(names.names) > RIVALS:
+            field = np.partition(cosines, -RIVALS - 1)[:, -RIVALS - 1, None]
+            cosines += np.maximum(cosines - field, 0.0)
+        near = _scale(cosines, MEANING_RANGE)
+        near[1:] *= RESPELT
+        return near.max(axis=0)
+
+    def _respelt(self, typed: str) -> list[str]:
+        """The text with each word that the encoder does not know replaced by ones it knows."""
+        variants = []
+        asked = typed.split()
+        for place, word in enumerate(asked):
+            if len(word) >= LEAST_RESPELT_LENGTH and self._pieces(word) > 1:
+                variants += [
+                    " ".join([*asked[:place], known, *asked[place + 1 :]])
+                    for known in sorted(_one_edit_away(word))
+                    if self._pieces(known) == 1
+                ]
+        return variants[:MOST_RESPELT]
 
     def _current(self) -> "_Names":
         """The names in force; read again only when their version is another one."""
@@ -199,6 +240,17 @@ def _without_filler(folded: str) -> str:
     """The query without what says nothing; all of it, if nothing would be left."""
     kept = [word for word in folded.split() if word not in _FILLER]
     return " ".join(kept) or folded
+
+
+def _one_edit_away(word: str) -> set[str]:
+    """Words made by one deletion, transposition, replacement or insertion, same first letter."""
+    cuts = [(word[:i], word[i:]) for i in range(1, len(word) + 1)]
+    return {
+        *(left + right[1:] for left, right in cuts if right),
+        *(left + right[1] + right[0] + right[2:] for left, right in cuts if len(right) > 1),
+        *(left + letter + right[1:] for left, right in cuts if right for letter in ascii_lowercase),
+        *(left + letter + right for left, right in cuts for letter in ascii_lowercase),
+    } - {word}
 
 
 def _singular(word: str) -> str:
@@ -254,16 +306,21 @@ class _Names:
     def characters(self, typed: str) -> np.ndarray:
         """Likeness (N,) of the names to a folded query, 0..1, by edit distance.
 
-        The larger of two: the likeness as a whole, spaces aside ("icecream parlor"), and word by
-        word, each weighted by how rare it is, in any order and with words missing.
+        The largest of three: as a whole, spaces aside ("icecream parlor"); word by word, each
+        weighted by how rare it is, in any order and with words missing; and all words together
+        as one ("moter cycle").
         """
         joined = typed.replace(" ", "")
         whole = process.cdist([joined], self._joined, scorer=fuzz.ratio)[0] / 100
-        asked = [_singular(word) for word in typed.split()]
+        by_words = self._by_words([_singular(word) for word in typed.split()])
+        as_one = self._by_words([_singular(joined)])
+        return np.maximum.reduce([np.where(whole >= WORD_LIKENESS, whole, 0.0), by_words, as_one])
+
+    def _by_words(self, asked: Sequence[str]) -> np.ndarray:
         alike = process.cdist(asked, self._stems, scorer=fuzz.ratio) / 100  # (Q, W)
+        first = np.array([[word[:1] == stem[:1] for stem in self._stems] for word in asked])
+        alike = np.where(first, alike, alike * OTHER_FIRST_LETTER)
         alike = np.where(alike >= WORD_LIKENESS, alike, 0.0)
-        if not alike.any():
-            return np.where(whole >= WORD_LIKENESS, whole, 0.0)
         nearest = alike.argmax(axis=1)
         weights = np.where(alike.max(axis=1) > 0, self._idf[nearest], self._unknown_idf)
         # (N, Q): the likeness of each asked word to the name's word that is most like it
@@ -271,5 +328,4 @@ class _Names:
         of_query = found @ weights / weights.sum()
         own = self._holds * self._idf
         of_name = (own * alike.max(axis=0)).sum(axis=1) / np.maximum(own.sum(axis=1), 1e-9)
-        by_words = QUERY_SHARE * of_query + (1 - QUERY_SHARE) * of_name
-        return np.maximum(by_words, np.where(whole >= WORD_LIKENESS, whole, 0.0))
+        return np.where(of_query > 0, QUERY_SHARE * of_query + (1 - QUERY_SHARE) * of_name, 0.0)

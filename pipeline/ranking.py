@@ -108,12 +108,14 @@ def rank(
     shown = [image for image in images if not image.any.card.invalid]
     dynamic = _once(sorted(_candidates(shown, wanted, settings)), settings.duplicate_bits)
     best = min(_candidates(shown, hot, settings), default=None)
-    served = [_picture(candidate, wanted, settings) for candidate in dynamic[:limit]]
     carousel = _diverse(dynamic, settings.carousel_size)
+    answering = {c.image.product_id: c for c in (*dynamic[:limit], *carousel)}
+    pictures = {key: _picture(c, wanted, settings) for key, c in answering.items()}
+    served = [pictures[candidate.image.product_id] for candidate in dynamic[:limit]]
     return Ranking(
         static=_picture(best, hot, settings) if best else None,
         dynamic=served,
-        carousel=[_picture(candidate, wanted, settings) for candidate in carousel],
+        carousel=[pictures[candidate.image.product_id] for candidate in carousel],
         enhanced=[picture for picture in served if picture.enhanced_url],
         source=_source(served),
         reason="" if served else _reason(images, shown, wanted.name),

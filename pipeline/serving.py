@@ -82,6 +82,7 @@ class Serving:
         stores: all four.
         text: embeddings of the text encoder's space, for queries and descriptions.
         image_text: embeddings of texts in the image-text encoder's space, for pictures.
+        pieces: into how many pieces the text encoder breaks a word.
         fillers: names that fill up a small background set; asked for only when one is made.
         settings: weights and sizes.
     """
@@ -91,6 +92,7 @@ class Serving:
         stores: Stores,
         text: TextEmbeddings,
         image_text: TextEmbeddings,
+        pieces: Callable[[str], int],
         fillers: Callable[[], Sequence[str]],
         settings: Settings,
     ) -> None:
@@ -101,7 +103,7 @@ class Serving:
         self._settings = settings
         self._scorer: tuple[str, Scorer] | None = None
         self._lock = threading.Lock()
-        self.resolver = QueryResolver(stores.directory, text)
+        self.resolver = QueryResolver(stores.directory, text, pieces)
 
     def warm_up(self) -> None:
         """Make the scorer for the vocabulary in force, so that no query waits for it."""

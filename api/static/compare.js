@@ -21,6 +21,7 @@ export function watchComparisons(results, viewer) {
     viewer.querySelector(".compare-before").textContent = `Before ${of.beforeSize}`;
     viewer.querySelector(".compare-after").textContent = `After ${of.afterSize}`;
     viewer.querySelector(".viewer-note").textContent = of.alt;
+    stage.style.setProperty("--ratio", of.width / of.height);
     range.value = 50;
     cut();
     viewer.showModal();

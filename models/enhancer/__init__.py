@@ -4,9 +4,11 @@
 half precision) as data on its class; cutting, batching and putting together are the same for all.
 """
 
+import threading
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -47,7 +49,7 @@ class Enhancer(Model):
     """Upper bound on the input px in one forward pass, which bounds its activations."""
 
     def __init__(
-        self, *, weights, threads: int, tile: int | None = None, tiles_per_pass: int = 8
+        self, *, weights: Path, threads: int, tile: int | None = None, tiles_per_pass: int = 8
     ) -> None:
         super().__init__(weights=weights, threads=threads)
         if tile is not None:
@@ -56,6 +58,8 @@ class Enhancer(Model):
             self.tile = tile
         self.tiles_per_pass = max(1, tiles_per_pass)
         self.forward_passes = 0
+        """Passes through the network so far, of all threads together."""
+        self._counting = threading.Lock()
 
     def __call__(self, images: Sequence[np.ndarray], scale: int) -> list[np.ndarray]:
         """Returns each image at exactly `scale` times its size.
@@ -72,6 +76,8 @@ class Enhancer(Model):
                 raise UnsuitableInput(f"not an RGB uint8 image: {image.dtype} {image.shape}")
             if 0 in image.shape:
                 raise UnsuitableInput(f"an empty image: {image.shape}")
+        # The device decides the tile, and is known once the network is loaded.
+        self.load()
         by_shape: dict[tuple[int, int], list[_Piece]] = defaultdict(list)
         for index, image in enumerate(images):
             for tile in plan(image.shape[0], image.shape[1], self.tile, self.halo):
@@ -97,6 +103,10 @@ class Enhancer(Model):
     @abstractmethod
     def _enlarge(self, pixels: np.ndarray, scale: int) -> np.ndarray:
         """One forward pass: uint8 (n, h, w, 3) to uint8 (n, h * scale, w * scale, 3)."""
+
+    def _count_pass(self) -> None:
+        with self._counting:
+            self.forward_passes += 1
 
     def _pad(self, pixels: np.ndarray) -> np.ndarray:
         bottom, right = (-side % self.multiple_of for side in pixels.shape[1:3])

@@ -1,5 +1,6 @@
 """Cutting an image into overlapping tiles of one shape, and putting the results together."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -63,7 +64,7 @@ def _spans(size: int, tile: int, halo: int) -> list[Span]:
     starts = [(size - side) * index // (count - 1) for index in range(count)]
     borders = [
         0,
-        *((before + side + after) // 2 for before, after in zip(starts, starts[1:], strict=False)),
+        *((before + side + after) // 2 for before, after in pairwise(starts)),
         size,
     ]
     return [

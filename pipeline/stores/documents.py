@@ -46,12 +46,12 @@ class DocumentStore(ABC):
         """Record a photo that came in; returns the row as stored and whether work is to be done.
 
         A photo that is the row's already (same sha256, or same url where no bytes are handed in,
-        and same ``image_type``) leaves the row as it is; work is then to be done only while its state
-        is ``accepted`` or ``failed``, or when ``force`` is set. A failed or forced row becomes
-        ``accepted`` again (with ``force``, ``moved_at``, and no failure), so that a message that
-        was never sent is noticed.
-        Any other photo, and any photo over a tombstone, replaces the row under the next
-        generation and drops the metadata and the scores of the old one. Atomic.
+        and same ``image_type``) leaves the row as it is; work is then to be done only while its
+        state is ``accepted`` or ``failed``, or when ``force`` is set. A failed or forced row
+        becomes ``accepted`` again (with ``force``, ``moved_at``, and no failure), so that a
+        message that was never sent is noticed. Any other photo, and any photo over a tombstone,
+        replaces the row under the next generation and drops the metadata and the scores of the
+        old one. Atomic.
         """
 
     @abstractmethod

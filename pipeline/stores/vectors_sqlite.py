@@ -141,7 +141,8 @@ class SqliteVectors(VectorStore):
 
 
 def _stored(vector: np.ndarray) -> bytes:
-    array = np.asarray(vector, STORED)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused below
+        array = np.asarray(vector, STORED)
     if array.ndim != 1 or not array.size:
         raise ValueError(f"a vector has one dimension, not the shape {array.shape}")
     if not np.isfinite(array).all() or not array.any():

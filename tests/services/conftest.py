@@ -1,5 +1,6 @@
 """A site of a test's own: an embedded broker and stores in a folder, workers as real processes."""
 
+import base64
 import json
 import os
 import signal
@@ -139,8 +140,6 @@ class Site:
 
 
 def _body(message: dict[str, object]) -> str:
-    import base64
-
     return base64.b64decode(str(message["body"])).decode()
 
 

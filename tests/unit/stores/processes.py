@@ -8,18 +8,21 @@ from typing import Any
 
 SECONDS = 60
 
+# Fresh processes, forked from one that has imported the stores and opened none.
+FRESH = multiprocessing.get_context("forkserver")
+FRESH.set_forkserver_preload(["tests.unit.stores.conftest"])
+
 Work = Callable[..., Any]
 
 
 def run_side_by_side(work: Work, argument_lists: Iterable[tuple[Any, ...]]) -> list[Any]:
     """What each call of ``work`` returned, all of them run at once in fresh processes."""
     argument_lists = list(argument_lists)
-    context = multiprocessing.get_context("spawn")
-    start = context.Barrier(len(argument_lists))
+    start = FRESH.Barrier(len(argument_lists))
     running = []
     for arguments in argument_lists:
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(sender, start, work, arguments))
+        receiver, sender = FRESH.Pipe(duplex=False)
+        process = FRESH.Process(target=_work, args=(sender, start, work, arguments))
         process.start()
         sender.close()
         running.append((process, receiver))
@@ -33,9 +36,7 @@ def run_side_by_side(work: Work, argument_lists: Iterable[tuple[Any, ...]]) -> l
 
 def run_and_kill(work: Work, *arguments: Any) -> None:
     """Run ``work`` in a fresh process that is killed as soon as it has returned."""
-    process = multiprocessing.get_context("spawn").Process(
-        target=_work_and_die, args=(work, arguments)
-    )
+    process = FRESH.Process(target=_work_and_die, args=(work, arguments))
     process.start()
     process.join(SECONDS)
     assert process.exitcode == -signal.SIGKILL

@@ -1,0 +1,111 @@
+from dataclasses import astuple
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+
+from models import quality
+from models.errors import UnsuitableInput
+
+PHOTOS = Path("/work/shared/data/photo_cases/photos")
+
+
+def blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
+    return cv2.GaussianBlur(picture, (0, 0), sigma)
+
+
+def noisy(picture: np.ndarray, sigma: float) -> np.ndarray:
+    noise = np.random.default_rng(7).normal(0, sigma, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", ["coffee", "chelsea", "astronaut"])
+def test_the_more_blurred_the_lower_the_score(name):
+    picture = getattr(skimage.data, name)()
+    measured = [
+        quality.measure(picture if sigma == 0 else blurred(picture, sigma)) for sigma in (0, 1, 3)
+    ]
+    assert measured[0].score > measured[1].score > measured[2].score
+    assert measured[0].sharpness > measured[2].sharpness
+
+
+@pytest.mark.parametrize("sigma", [5, 10, 20])
+def test_added_noise_is_measured_in_grey_levels(coffee, sigma):
+    grey = noisy(cv2.cvtColor(coffee, cv2.COLOR_RGB2GRAY), sigma)
+    assert quality.noise_sigma(grey) == pytest.approx(sigma, rel=0.25)
+
+
+def test_noise_lowers_the_score(coffee):
+    assert quality.measure(noisy(coffee, 25)).noise < quality.measure(coffee).noise
+
+
+def test_dark_and_washed_out_pictures_are_worse_exposed(cat):
+    good = quality.measure(cat).exposure
+    assert quality.measure(cat // 6).exposure < good
+    assert quality.measure(255 - (255 - cat) // 6).exposure < good
+
+
+def test_grey_has_no_colour_and_a_flat_picture_no_contrast(cat):
+    grey = cv2.cvtColor(cat, cv2.COLOR_RGB2GRAY)
+    assert quality.measure(grey).colourfulness == 0 < quality.measure(cat).colourfulness
+    assert quality.measure(np.full((90, 90, 3), 90, dtype=np.uint8)).contrast == 0
+
+
+def test_more_pixels_are_better_until_the_target(cat):
+    large = cv2.resize(cat, (1280, 720))
+    larger = cv2.resize(cat, (1920, 1080))
+    assert quality.measure(cat).resolution < quality.measure(large).resolution == 1
+    assert quality.measure(larger).resolution == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 900, 3), (17, 3, 3), (8, 8)])
+def test_any_size_gives_finite_numbers_in_range(shape):
+    picture = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    measured = quality.measure(picture)
+    assert np.isfinite(astuple(measured)).all()
+    assert 0 <= measured.score <= 100
+    assert set(quality.flags(picture, measured)) == {"blurred", "nearly_blank", "screenshot"}
+
+
+def test_what_is_not_an_image_is_refused():
+    with pytest.raises(UnsuitableInput):
+        quality.measure(np.zeros((4, 4, 4), dtype=np.uint8))
+
+
+def flagged(picture: np.ndarray) -> set[str]:
+    answers = quality.flags(picture, quality.measure(picture))
+    return {name for name, answer in answers.items() if answer}
+
+
+@pytest.mark.parametrize("name", ["coffee", "chelsea", "astronaut", "rocket", "page"])
+def test_ordinary_photos_are_not_flagged(name):
+    assert flagged(getattr(skimage.data, name)()) == set()
+
+
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="the labelled photos are not here")
+def test_no_photo_of_the_labelled_set_is_flagged():
+    read = {path.name: cv2.imread(str(path))[..., ::-1] for path in sorted(PHOTOS.glob("*.jpg"))}
+    assert {name: flagged(picture) for name, picture in read.items() if flagged(picture)} == {}
+
+
+def test_a_badly_focused_photo_is_blurred(coffee):
+    assert flagged(blurred(coffee, 5)) == {"blurred"}
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_an_empty_picture_is_nearly_blank_and_nothing_else(level):
+    assert flagged(noisy(np.full((200, 300, 3), level, dtype=np.uint8), 1)) == {"nearly_blank"}
+
+
+def test_a_window_of_a_program_is_a_screenshot(screenshot):
+    assert flagged(screenshot) == {"screenshot"}
+    _, jpeg = cv2.imencode(".jpg", screenshot, [cv2.IMWRITE_JPEG_QUALITY, 80])
+    assert flagged(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)) == {"screenshot"}
+
+
+def test_a_product_on_white_is_no_screenshot(cat):
+    shelf = np.full((900, 900, 3), 255, dtype=np.uint8)
+    shelf[300:600, 200:651] = cat
+    assert flagged(shelf) == set()

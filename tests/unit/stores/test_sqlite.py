@@ -1,0 +1,155 @@
+"""What only the SQLite stores promise: indexes, forks, and waiting for their turn."""
+
+import json
+import multiprocessing
+import os
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy.dialects import sqlite as dialect
+
+from pipeline.errors import StoreUnavailable
+from pipeline.records import CatalogueImage
+from pipeline.stores import documents_sqlite, sqlite, vectors_sqlite
+from pipeline.stores.database import Database
+from pipeline.stores.documents_sqlite import SqliteDocuments
+from pipeline.stores.vectors_sqlite import SqliteVectors
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "documents.db"
+
+
+@pytest.fixture
+def documents(path: Path):
+    store = SqliteDocuments(f"sqlite:///{path}")
+    yield store
+    store.close()
+
+
+def photo(product_id: int = 7) -> CatalogueImage:
+    return CatalogueImage(docid="B1", product_id=product_id, sha256="a")
+
+
+@pytest.mark.parametrize(
+    ("statement", "searched"),
+    [
+        ("_READ_RELEVANCE", "SEARCH imgrel USING PRIMARY KEY (docid=? AND catid=?)"),
+        ("_DROP_RELEVANCE", "INDEX imgrel_of_image (docid=? AND product_id=?)"),
+        ("_READ_METADATA", "(docid=? AND product_id=?)"),
+        ("_READ_WAITING", "USING INDEX waiting_images (moved_at<?)"),
+        ("_COUNT_STATES_OF", "USING COVERING INDEX states_of_images (docid=?)"),
+    ],
+)
+def test_a_read_of_a_page_uses_an_index(documents, path, statement, searched):
+    documents.check()
+    compiled = getattr(documents_sqlite, statement).compile(dialect=dialect.dialect())
+    parameters = [json.dumps([]) if name.endswith("s") else 1 for name in compiled.positiontup]
+    with closing(sqlite3.connect(path)) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {compiled}", parameters).fetchall()
+    steps = [step[3] for step in plan]
+    assert any(searched in step for step in steps), steps
+    tables = ("imgrel", "metadata", "catalogue_details")
+    assert not any(step.startswith(f"SCAN {table}") for step in steps for table in tables)
+
+
+def test_every_connection_waits_logs_ahead_and_reaches_the_disk(documents):
+    with documents._database.reading() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("busy_timeout", "journal_mode", "synchronous")
+        }
+    assert pragmas == {"busy_timeout": 30_000, "journal_mode": "wal", "synchronous": 2}
+
+
+def test_nothing_is_opened_before_the_first_use(path):
+    SqliteDocuments(f"sqlite:///{path}")
+    assert not path.exists()
+
+
+def test_a_write_waits_for_another_process_and_then_succeeds(documents, path):
+    documents.accept_image(photo())
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    threading.Timer(0.3, lambda: other.execute("ROLLBACK")).start()
+    assert documents.update_image("B1", 7, 1, {"name": "waited"})
+    other.close()
+
+
+def test_a_database_that_stays_busy_is_an_error_that_can_be_retried(path, monkeypatch):
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
+    documents = SqliteDocuments(f"sqlite:///{path}")
+    documents.accept_image(photo())
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable, match="locked"):
+        documents.update_image("B1", 7, 1, {"name": "x"})
+    assert documents.image("B1", 7) is not None
+    other.close()
+    documents.close()
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_that_can_be_retried(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable, match="file"):
+        SqliteVectors(f"sqlite:///{tmp_path}/file/v.db").check()
+
+
+def test_a_refused_write_leaves_nothing_behind_and_the_store_usable(documents):
+    with pytest.raises(ZeroDivisionError), documents._database.writing() as connection:
+        documents_sqlite._save_image(connection, photo())
+        1 / 0  # noqa: B018
+    assert documents.image("B1", 7) is None
+    documents.accept_image(photo())
+    assert documents.image("B1", 7) is not None
+
+
+def test_a_forked_process_and_its_parent_go_on_with_connections_of_their_own(documents, path):
+    documents.accept_image(photo(1))
+    context = multiprocessing.get_context("fork")
+    children = [
+        context.Process(target=_write_and_leave, args=(documents, number, path))
+        for number in (2, 3)
+    ]
+    for child in children:
+        child.start()
+    for number in range(10, 20):
+        documents.accept_image(photo(number))
+    for child in children:
+        child.join(60)
+        assert child.exitcode == 0
+    assert len(documents.images(["B1"])) == 1 + 2 + 10
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def _write_and_leave(documents: SqliteDocuments, product_id: int, path: Path) -> None:
+    files = {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}
+    assert not any(file.startswith(str(path)) for file in files), files
+    documents.accept_image(photo(product_id))
+
+
+def test_a_search_over_several_chunks_finds_the_same(tmp_path, monkeypatch):
+    vectors = SqliteVectors(f"sqlite:///{tmp_path}/v.db")
+    stored = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+    for number, vector in enumerate(stored):
+        vectors.save_image("m", "picture", "B1", number + 1, vector)
+    whole = vectors.search_images("m", "picture", stored[3], 10)
+    monkeypatch.setattr(vectors_sqlite, "SEARCHED_AT_ONCE", 7)
+    in_chunks = vectors.search_images("m", "picture", stored[3], 10)
+    assert [key for _, key, _ in in_chunks] == [key for _, key, _ in whole]
+    assert whole[0][1] == 4
+    vectors.close()
+
+
+def test_a_password_in_an_address_stays_out_of_errors():
+    pytest.importorskip("pymysql")
+    server = Database("mysql+pymysql://u:secret@127.0.0.1:1/x", documents_sqlite.TABLES)
+    with pytest.raises(StoreUnavailable) as raised:
+        server.check()
+    assert "secret" not in str(raised.value)

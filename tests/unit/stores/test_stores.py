@@ -1,0 +1,86 @@
+"""Opening the four stores by their addresses."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy.dialects import mysql
+
+from pipeline.errors import ConfigurationError
+from pipeline.records import CatalogueImage
+from pipeline.settings import Settings
+from pipeline.stores import open_stores, relational
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "var")
+
+
+def test_the_embedded_profile_keeps_everything_in_its_data_folder(settings):
+    stores = open_stores(settings)
+    stores.documents.accept_image(CatalogueImage(docid="B1", product_id=1))
+    stores.directory.add_vocabulary(["Sushi"])
+    stores.objects.put("originals/a.jpg", b"x")
+    assert stores.check() == dict.fromkeys(("documents", "directory", "objects", "vectors"), "")
+    assert stores.objects.url("originals/a.jpg") == "/objects/originals/a.jpg"
+    stores.close()
+    names = {path.name for path in settings.data_dir.iterdir()}
+    assert names == {"documents.db", "directory.db", "vectors.db", "objects"}
+
+
+def test_opening_stores_touches_nothing(settings):
+    open_stores(settings)
+    assert not settings.data_dir.exists()
+
+
+def test_a_store_that_does_not_answer_is_named_with_its_trouble(settings, tmp_path):
+    (tmp_path / "file").write_text("")
+    broken = settings.model_copy(update={"vectors_url": f"sqlite:///{tmp_path}/file/v.db"})
+    trouble = open_stores(broken).check()
+    assert "file" in trouble.pop("vectors")
+    assert set(trouble.values()) == {""}
+
+
+@pytest.mark.parametrize(
+    ("setting", "works"),
+    [
+        ("documents_url", "sqlite://"),
+        ("relational_url", "mysql+pymysql://"),
+        ("objects_url", "file://"),
+        ("vectors_url", "sqlite://"),
+    ],
+)
+def test_an_unknown_scheme_is_named_with_its_setting_and_what_works(settings, setting, works):
+    wrong = settings.model_copy(update={setting: "gopher://u:secret@host/x"})
+    with pytest.raises(ConfigurationError) as raised:
+        open_stores(wrong)
+    message = str(raised.value)
+    assert f"JUSTLENS_{setting.upper()}" in message
+    assert "gopher" in message
+    assert works in message
+    assert "secret" not in message
+
+
+def test_the_embedded_profile_needs_no_client_library_of_a_server(settings):
+    before = set(sys.modules)
+    open_stores(settings).check()
+    assert not {"pymongo", "mongoengine", "minio", "pymilvus"} & (set(sys.modules) - before)
+
+
+def test_an_upsert_for_mysql_decides_by_the_old_source_for_every_column():
+    class Server:
+        dialect = mysql.dialect()
+
+        def execute(self, statement, rows):
+            self.sql = str(statement.compile(dialect=self.dialect))
+
+    server = Server()
+    keeps = relational._alttags.c.source == relational.MANUAL
+    relational._upsert(server, relational._alttags, [{}], keeps)
+    updates = server.sql.split("ON DUPLICATE KEY UPDATE")[1]
+    # MySQL sets from left to right: the column that decides must be the last.
+    assert updates.rindex("source = CASE") > max(
+        updates.rindex(f"{name} = CASE")
+        for name in ("alttag", "score", "review_state", "updated_at")
+    )

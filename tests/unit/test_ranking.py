@@ -1,0 +1,278 @@
+"""Which pictures come first, and why."""
+
+import random
+
+import pytest
+
+from pipeline.ranking import Ranking, Wanted, nothing, rank
+from pipeline.records import ANY_CATEGORY, Card, ImageRelevance
+from pipeline.scoring import Score
+from pipeline.settings import Settings
+
+SETTINGS = Settings(weight_relevance=0.9, weight_quality=0.1, carousel_size=4, duplicate_bits=6)
+
+CAFES, BARS = 7, 8
+CAFE = Wanted("Cafés", CAFES)
+BAR = Wanted("Bars", BARS)
+
+# Far from each other: 32 of 64 bits differ between any two (rows of a Hadamard matrix).
+HASHES = [
+    "0000000000000000",
+    "ffffffff00000000",
+    "ffff0000ffff0000",
+    "ff00ff00ff00ff00",
+    "f0f0f0f0f0f0f0f0",
+    "cccccccccccccccc",
+    "aaaaaaaaaaaaaaaa",
+]
+
+
+def image(
+    product_id: int,
+    *,
+    quality: float = 50.0,
+    one_class: bool | None = None,
+    looks: str = "",
+    invalid: tuple[str, ...] = (),
+    enhanced: bool = False,
+    **scores: float,
+) -> list[ImageRelevance]:
+    """The rows of one image: itself, and one for each score (``cafes=``, ``bars=``)."""
+    card = Card(
+        url=f"/{product_id}.jpg",
+        enhanced_url=f"/{product_id}-enhanced.jpg" if enhanced else "",
+        width=320,
+        height=240,
+        enhanced_width=960 if enhanced else 0,
+        enhanced_height=720 if enhanced else 0,
+        alt=f"Photo {product_id}",
+        perceptual_hash=looks,
+        invalid=list(invalid),
+    )
+    catids = {"cafes": CAFES, "bars": BARS}
+    return [
+        ImageRelevance(
+            docid="shop",
+            catid=catid,
+            product_id=product_id,
+            generation=1,
+            score=score,
+            parts={} if score is None else {"image": score, "image_cosine": 0.4},
+            quality=quality,
+            one_class=one_class,
+            card=card,
+        )
+        for catid, score in [(ANY_CATEGORY, None), *((catids[n], s) for n, s in scores.items())]
+    ]
+
+
+def ranked(
+    *images: list[ImageRelevance], wanted: Wanted = CAFE, hot: Wanted = CAFE, limit: int = 10
+) -> Ranking:
+    return rank([row for rows in images for row in rows], hot, wanted, SETTINGS, limit)
+
+
+def ids(ranking: Ranking) -> list[int]:
+    return [picture.product_id for picture in ranking.dynamic]
+
+
+def test_scored_images_go_by_nine_parts_relevance_and_one_part_quality() -> None:
+    ranking = ranked(
+        image(1, cafes=0.50, quality=100),  # 0.55
+        image(2, cafes=0.60, quality=0),  # 0.54
+        image(3, cafes=0.70, quality=0),  # 0.63
+    )
+    assert ids(ranking) == [3, 1, 2]
+    assert ranking.source == "scores"
+    assert [picture.why.value for picture in ranking.dynamic] == pytest.approx([0.63, 0.55, 0.54])
+
+
+def test_unscored_images_follow_by_quality_and_only_if_flagged() -> None:
+    ranking = ranked(
+        image(1, cafes=0.01, quality=1),
+        image(2, one_class=True, quality=40),
+        image(3, one_class=True, quality=99),
+        image(4, one_class=False, quality=100),
+        image(5, one_class=None, quality=100),
+    )
+    assert ids(ranking) == [1, 3, 2]
+    assert ranking.source == "mixed"
+    assert [picture.why.rule for picture in ranking.dynamic] == ["scores", "rule_set", "rule_set"]
+
+
+def test_a_low_score_is_a_score_and_is_not_replaced_by_the_flag() -> None:
+    ranking = ranked(image(1, cafes=0.0, one_class=True, quality=100), image(2, cafes=0.2))
+    assert ids(ranking) == [2, 1]
+    assert ranking.source == "scores"
+
+
+def test_without_any_score_the_rule_set_decides_alone() -> None:
+    ranking = ranked(
+        image(1, one_class=True, quality=20),
+        image(2, one_class=True, quality=80),
+        image(3, one_class=False, quality=90),
+    )
+    assert ids(ranking) == [2, 1]
+    assert ranking.source == "rule_set"
+    assert ranking.dynamic[0].score is None
+
+
+def test_a_row_without_any_part_counts_as_not_scored() -> None:
+    rows = image(1, one_class=True, cafes=0.5)
+    rows[1] = rows[1].model_copy(update={"score": None, "parts": {}})
+    assert ranked(rows).source == "rule_set"
+
+
+def test_without_scores_and_flags_the_answer_is_empty_and_says_why() -> None:
+    ranking = ranked(image(1, one_class=False), image(2))
+    assert (ranking.dynamic, ranking.carousel, ranking.static) == ([], [], None)
+    assert ranking.source is None
+    assert "Cafés" in ranking.reason
+
+
+def test_a_business_without_images_says_so() -> None:
+    assert "no images" in ranked().reason
+
+
+def test_invalid_images_are_shown_nowhere() -> None:
+    ranking = ranked(
+        image(1, cafes=0.9, invalid=("nsfw",), enhanced=True),
+        image(2, one_class=True, invalid=("blurred",)),
+        image(3, cafes=0.1, enhanced=True),
+    )
+    assert ids(ranking) == [3]
+    shown = {p.product_id for p in [*ranking.carousel, *ranking.enhanced, ranking.static] if p}
+    assert shown == {3}
+
+
+def test_when_all_images_are_invalid_the_reason_names_their_reasons() -> None:
+    ranking = ranked(image(1, cafes=0.9, invalid=("nsfw",)), image(2, invalid=("too_small",)))
+    assert ranking.dynamic == []
+    assert "nsfw" in ranking.reason
+    assert "too_small" in ranking.reason
+
+
+def test_ties_go_to_the_older_image_whatever_the_order_of_the_rows() -> None:
+    rows = [row for i in range(1, 30) for row in image(i, cafes=0.5)]
+    rows += [row for i in range(30, 60) for row in image(i, one_class=True)]
+    random.Random(4).shuffle(rows)
+    assert ids(ranked(rows, limit=100)) == list(range(1, 60))
+
+
+def test_near_duplicates_are_shown_once_and_the_best_of_them_stays() -> None:
+    ranking = ranked(
+        image(1, cafes=0.5, looks="00000000000000ff"),
+        image(2, cafes=0.9, looks="00000000000000fe"),
+        image(3, one_class=True, looks="00000000000000f0"),
+        image(4, cafes=0.4, looks="ffffffffffffffff"),
+    )
+    assert ids(ranking) == [2, 4]
+    assert ranking.dynamic[0].near_duplicates == [1, 3]
+    assert ranking.source == "scores"
+
+
+@pytest.mark.parametrize(
+    ("other", "both"), [("000000000000003f", False), ("000000000000007f", True)]
+)
+def test_images_are_duplicates_up_to_six_bits(other: str, both: bool) -> None:
+    ranking = ranked(image(1, cafes=0.9, looks=HASHES[0]), image(2, cafes=0.8, looks=other))
+    assert (len(ranking.dynamic) == 2) is both
+
+
+def test_images_without_a_hash_are_never_taken_for_duplicates() -> None:
+    assert len(ranked(image(1, cafes=0.5), image(2, cafes=0.5)).dynamic) == 2
+
+
+def test_the_static_picture_is_the_best_for_the_hot_category_whatever_is_asked() -> None:
+    images = (image(1, cafes=0.9, bars=0.1), image(2, cafes=0.2, bars=0.8))
+    ranking = ranked(*images, wanted=BAR, hot=CAFE)
+    assert ranking.static is not None
+    assert ranking.static.product_id == 1
+    assert ranking.static.why.target == "Cafés"
+    assert ids(ranking) == [2, 1]
+
+
+def test_the_carousel_begins_with_the_best_and_prefers_what_looks_different() -> None:
+    ranking = ranked(
+        image(1, cafes=0.90, looks="0000000000000000"),
+        image(2, cafes=0.89, looks="00000000000000ff"),  # 8 bits: alike, but no duplicate
+        image(3, cafes=0.75, looks="ffffffff00000000"),
+    )
+    assert ids(ranking) == [1, 2, 3]
+    assert [picture.product_id for picture in ranking.carousel] == [1, 3, 2]
+
+
+def test_the_carousel_has_its_size_and_no_picture_twice() -> None:
+    images = [image(i, cafes=0.5 + i / 100, looks=looks) for i, looks in enumerate(HASHES, 1)]
+    carousel = [picture.product_id for picture in ranked(*images).carousel]
+    assert len(carousel) == SETTINGS.carousel_size == len(set(carousel))
+
+
+def test_unscored_images_do_not_begin_a_carousel_that_has_scored_ones() -> None:
+    ranking = ranked(
+        image(1, one_class=True, quality=100, looks=HASHES[0]),
+        image(2, cafes=0.1, quality=10, looks=HASHES[1]),
+    )
+    assert [picture.product_id for picture in ranking.carousel] == [2, 1]
+
+
+def test_enhanced_holds_what_has_an_enhanced_version() -> None:
+    ranking = ranked(image(1, cafes=0.9), image(2, cafes=0.8, enhanced=True))
+    assert [picture.product_id for picture in ranking.enhanced] == [2]
+    assert ranking.enhanced[0].enhanced_width == 960
+
+
+def test_an_image_that_was_kept_as_it_is_has_no_enhanced_version() -> None:
+    rows = image(1, cafes=0.9)
+    for row in rows:
+        row.card.enhanced_url = row.card.url
+    ranking = ranked(rows)
+    assert ranking.enhanced == []
+    assert ranking.dynamic[0].enhanced_url == ""
+
+
+def test_live_scores_stand_in_for_stored_ones() -> None:
+    live = {
+        1: Score(0.2, {"image": 0.2, "image_cosine": 0.1}),
+        2: Score(0.9, {"image": 0.9, "image_cosine": 0.6}),
+        3: Score(None, {}),
+    }
+    ranking = ranked(
+        image(1, cafes=0.9),
+        image(2, cafes=0.1),
+        image(3, one_class=True),
+        wanted=Wanted("latte art", live=live),
+    )
+    assert ids(ranking) == [2, 1, 3]
+    assert [picture.why.live for picture in ranking.dynamic] == [True, True, False]
+    assert ranking.source == "mixed"
+    assert ranking.dynamic[0].why.target == "latte art"
+
+
+def test_why_gives_the_weights_of_the_parts_that_are_there() -> None:
+    rows = image(1, cafes=0.5)
+    rows[1].parts.update(description=0.5, description_cosine=0.3)
+    (picture,) = ranked(rows).dynamic
+    weights = picture.why.weights
+    assert weights["image"] + weights["description"] == pytest.approx(1)
+    expected = SETTINGS.weight_image / SETTINGS.weight_description
+    assert weights["image"] / weights["description"] == pytest.approx(expected)
+    assert "category_match" not in weights
+    assert (weights["relevance"], weights["quality"]) == (0.9, 0.1)
+
+
+def test_limit_bounds_the_dynamic_pictures_and_their_source() -> None:
+    ranking = ranked(image(1, cafes=0.9), image(2, one_class=True), limit=1)
+    assert ids(ranking) == [1]
+    assert ranking.source == "scores"
+    assert len(ranking.carousel) == 2
+
+
+def test_rows_of_other_categories_do_not_count() -> None:
+    ranking = ranked(image(1, bars=0.9), image(2, cafes=0.1))
+    assert ids(ranking) == [2]
+
+
+def test_nothing_is_empty_with_its_reason() -> None:
+    assert nothing("closed").reason == "closed"
+    assert nothing("closed").dynamic == []
