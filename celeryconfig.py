@@ -2,6 +2,7 @@
 
 from kombu import Exchange, Queue
 
+from pipeline.joins import join_backend
 from pipeline.queues import JOBS, QUEUES, Lane
 from pipeline.settings import settings
 
@@ -9,7 +10,7 @@ _settings = settings()
 _WEEK = 7 * 24 * 3600
 
 broker_url = _settings.broker_url
-result_backend = _settings.result_url
+result_backend = join_backend(_settings.result_url)
 
 # JSON only: a message can then never make a worker execute what it carries.
 accept_content = ["json"]

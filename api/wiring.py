@@ -167,11 +167,13 @@ def application(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services = await run_in_threadpool(open_services)
         app.state.services = services
+        warming = []
         if "text_encoder" in needs:
-            warming = asyncio.create_task(run_in_threadpool(services.warm_up))
+            # Made before any request, so that no two of them make it at once.
+            await run_in_threadpool(lambda: services.serving)
+            warming.append(asyncio.create_task(run_in_threadpool(services.warm_up)))
         yield
-        if "text_encoder" in needs:
-            await warming
+        await asyncio.gather(*warming)
         await run_in_threadpool(services.close)
 
     app = FastAPI(title=title, description=description, version="1", lifespan=lifespan)

@@ -91,6 +91,7 @@ class StageRecord(Record):
     ended_at: float
     seconds: float = 0.0
     detail: str = ""
+    task_id: str = Field(default="", description="The message that ended it.")
 
 
 class Enhancement(Record):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from celery import Task
+from celery.exceptions import Ignore
 
 from pipeline.dead_letters import Parking, Publisher, letter_from
 from pipeline.errors import DeadlinePassed, PoisonMessage, StoreUnavailable, TransientError
@@ -78,6 +79,8 @@ class StageTask(Task):
         try:
             with self._guard(here):
                 return self._run(message, here)
+        except Ignore:
+            raise
         except TransientError as error:
             if self.request.retries < here.settings.max_retries:
                 delay = here.settings.retry_delay * 2**self.request.retries
@@ -90,7 +93,7 @@ class StageTask(Task):
     def _guard(self, here: Runtime) -> Iterator[None]:
         """Deadline, isolation and the count of attempts."""
         deadline = here.settings.stage_deadline
-        if not (self.request.delivery_info or {}).get("redelivered"):
+        if not self._redelivered():
             with here.isolation.together(), here.watchdog.watch(self.request.id, deadline):
                 yield
             return
@@ -122,12 +125,28 @@ class StageTask(Task):
         run = Run(message, image, metadata.get((image.docid, image.product_id)), here)
         key = stage_key(self.stage, *self.inputs(run))
         if documents.stage_ended(run.metadata, self.stage, key):
+            self._ignore_copy(run)
             self.ended(run)
             return {"outcome": "done", "detail": "done before"}
         detail = self.work(run)
         self._record(run, key, "done", detail, started)
         self.ended(run)
         return {"outcome": "done", "detail": detail}
+
+    def _ignore_copy(self, run: Run) -> None:
+        """End here when this message is a copy of the one that ended the stage.
+
+        A worker that dies between sending the next message and acknowledging its own sends the next
+        one twice, under one id. The first goes on; if it was lost on its way, it comes back marked
+        as redelivered, and goes on then.
+        """
+        record = run.metadata.stages[self.stage.value] if run.metadata else None
+        if record and record.task_id == self.request.id and not self._redelivered():
+            log.info("task %s has been done, this is a copy of its message", self.request.id)
+            raise Ignore
+
+    def _redelivered(self) -> bool:
+        return bool((self.request.delivery_info or {}).get("redelivered"))
 
     def ended(self, run: Run) -> None:
         """Called when the stage has ended well, now or before."""
@@ -136,7 +155,12 @@ class StageTask(Task):
     def _record(self, run: Run, key: str, outcome: str, detail: str, started: float) -> None:
         now = time.time()
         record = StageRecord(
-            key=key, outcome=outcome, ended_at=now, seconds=now - started, detail=detail
+            key=key,
+            outcome=outcome,
+            ended_at=now,
+            seconds=now - started,
+            detail=detail,
+            task_id=self.request.id,
         )
         run.runtime.stores.documents.patch_metadata(
             *run.fence, {f"stages.{self.stage.value}": record.model_dump(mode="json")}

@@ -16,6 +16,7 @@ from celery import Celery
 from pipeline.broker import EmbeddedBroker
 from pipeline.graph import Sender
 from pipeline.ingest import Intake
+from pipeline.joins import join_backend
 from pipeline.queues import QUEUES, error_queue
 from pipeline.records import Business, Category, ImageState
 from pipeline.settings import Settings
@@ -54,7 +55,8 @@ class Site:
         self.app = Celery("test")
         self.app.config_from_object("celeryconfig")
         self.app.conf.update(
-            broker_url=self.settings.broker_url, result_backend=self.settings.result_url
+            broker_url=self.settings.broker_url,
+            result_backend=join_backend(self.settings.result_url),
         )
         self.intake = Intake(self.stores, self.settings, Sender(self.app))
         self.intake.save_business(SHOP, CATEGORIES)

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from httpx import Response
 
 from api.wiring import Services
 from pipeline.queues import Stage
@@ -16,12 +15,12 @@ PHOTO = encoded(plain((10, 200, 30), 320, 240))
 JOB = {"docid": "cafe", "product_id": 900, "product_url": "https://example.org/a.jpg"}
 
 
-def upload(client: TestClient, content: bytes = PHOTO, **fields: Any) -> Response:
+def upload(client: TestClient, content: bytes = PHOTO, **fields: Any) -> Any:
     form = {"docid": "cafe", "product_id": 900, **fields}
     return client.post("/v1/images", data=form, files={"file": ("a.png", content)})
 
 
-def push(client: TestClient, queue: str, message: dict[str, Any]) -> Response:
+def push(client: TestClient, queue: str, message: dict[str, Any]) -> Any:
     body = {"data": {"queue_name": queue, "message": message}}
     return client.post("/v1/push_to_queue", json=body)
 

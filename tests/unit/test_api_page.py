@@ -1,10 +1,12 @@
 """The result page as the server writes it."""
 
 import re
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
+from api.main import create
 from api.wiring import Services
 from pipeline.errors import StoreUnavailable
 from pipeline.settings import Settings
@@ -76,9 +78,7 @@ def test_a_business_without_pictures_says_why(reader: TestClient) -> None:
     assert "no images yet" in card
 
 
-def test_an_empty_directory_says_how_to_begin(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from api.main import create
-
+def test_an_empty_directory_says_how_to_begin(tmp_path: Path) -> None:
     empty = Services(Settings(data_dir=tmp_path))
     with TestClient(create(lambda: empty)) as client:
         html = client.get("/").text

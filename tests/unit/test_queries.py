@@ -1,6 +1,7 @@
 """Free text to a category. The sentence encoder is the real one."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,9 +129,9 @@ def resolver(tmp_path_factory: pytest.TempPathFactory) -> QueryResolver:
     settings = Settings(data_dir=tmp_path_factory.mktemp("data"))
     stores = open_stores(settings)
     stores.directory.add_vocabulary(NAMES)
-    encoder = models.create("text", "minilm", weights=settings.model_dir, threads=1)
-    embeddings = TextEmbeddings(encoder, encoder.identity, stores.vectors)  # type: ignore[attr-defined,arg-type]
-    return QueryResolver(stores.directory, embeddings, encoder.pieces, refresh_every=0)  # type: ignore[attr-defined]
+    encoder: Any = models.create("text", "minilm", weights=settings.model_dir, threads=1)
+    embeddings = TextEmbeddings(encoder, encoder.identity, stores.vectors)
+    return QueryResolver(stores.directory, embeddings, encoder.pieces, refresh_every=0)
 
 
 def misunderstood(resolver: QueryResolver, queries: dict[str, set[str]]) -> dict[str, str | None]:
