@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pipeline.graph import STEPS, Sender, next_stage
 from pipeline.queues import Stage
@@ -11,6 +11,9 @@ from pipeline.settings import Settings
 from pipeline.stores.documents import DocumentStore
 
 log = logging.getLogger(__name__)
+
+# Rows that are looked through after a worker has died; any beyond wait for the reconciler.
+MOST_LOST = 100_000
 
 
 def is_stuck(image: CatalogueImage, waits_for: Stage, depths: Mapping[str, int]) -> bool:
@@ -46,6 +49,27 @@ def reconcile(
         if send_rest(documents, send, image, metadata, depths):
             sent += 1
     return sent
+
+
+def send_lost(
+    documents: DocumentStore, send: Sender, in_flight: Collection[tuple[str, int]]
+) -> int:
+    """Send the rest of the graph for every queued image that has no message; returns how many.
+
+    Args:
+        in_flight: (docid, product_id) of all images that have one.
+    """
+    waiting = documents.waiting_images(time.time(), MOST_LOST)
+    images = [
+        image
+        for image in waiting
+        if image.state is ImageState.QUEUED and (image.docid, image.product_id) not in in_flight
+    ]
+    known = documents.metadata([(image.docid, image.product_id) for image in images])
+    return sum(
+        send_rest(documents, send, image, known.get((image.docid, image.product_id)))
+        for image in images
+    )
 
 
 def send_rest(

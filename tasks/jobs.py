@@ -9,7 +9,7 @@ from pipeline.graph import Sender
 from pipeline.queues import QUEUES
 from pipeline.reconcile import reconcile
 from tasks.runtime import runtime
-from tasks.worker import give_back_orphans
+from tasks.worker import recover_from_dead_workers
 
 
 class Reconcile(Task):
@@ -20,7 +20,7 @@ class Reconcile(Task):
     def run(self) -> dict[str, Any]:
         """Returns how many images were sent again."""
         here = runtime()
-        give_back_orphans(self.app)
+        recover_from_dead_workers(self.app)
         sender = Sender(self.app)
         sent = reconcile(
             here.stores.documents, sender, sender.depths(QUEUES), here.settings, time.time()

@@ -7,14 +7,19 @@ kernel lets go of the lock whatever ends the process, and the next worker that l
 that process had taken, marked as redelivered.
 """
 
+import base64
 import fcntl
+import json
 import logging
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from celery import Celery
+
+from pipeline.queues import Stage
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +44,8 @@ class WorkerLock:
         return keys(self.name)
 
     def give_back_orphans(self, app: Celery) -> int:
-        """Put back the messages of all processes that have died; returns how many."""
-        count = 0
+        """Put back the messages of all processes that have died; returns how many have died."""
+        count = dead = 0
         for path in sorted(self._folder.glob(f"*{SUFFIX}")):
             if path.stem == self.name:
                 continue
@@ -52,10 +57,11 @@ class WorkerLock:
                 # Another worker may have given back and removed it before we had the lock.
                 if path.exists():
                     count += give_back(app, path.stem)
+                    dead += 1
                     path.unlink()
         if count:
             log.warning("gave back %d messages that dead workers had taken", count)
-        return count
+        return dead
 
 
 def keys(name: str) -> dict[str, str]:
@@ -79,3 +85,39 @@ def give_back(app: Celery, name: str) -> int:
         for tag in tags:
             channel.qos.restore_by_tag(tag, leftmost=True)
     return len(tags)
+
+
+def images_in_flight(app: Celery) -> set[tuple[str, int]]:
+    """The (docid, product_id) of all messages that wait in a stage's queue or are being worked on.
+
+    A message that a worker was just taking when it was killed is in neither place: kombu takes it
+    from the queue and notes it in two steps. What is queued by the records and not found here has
+    lost its message. Reads every waiting message, and is called only after a worker has died.
+    """
+    found = set()
+    with app.connection_for_read() as connection:
+        client = connection.channel().client
+        for raw in _messages(client, app.conf.broker_transport_options["priority_steps"]):
+            try:
+                (body, *_), *_ = json.loads(base64.b64decode(raw["body"]))
+                found.add((body["docid"], body["product_id"]))
+            except (ValueError, KeyError, TypeError):
+                # Not one of ours; whoever takes it from the queue parks it.
+                continue
+    return found
+
+
+def _messages(client: Any, priorities: list[int]) -> Iterator[dict[str, Any]]:
+    for stage in Stage:
+        for priority in priorities:
+            name = f"{stage.value}{_SEPARATOR}{priority}" if priority else stage.value
+            for start in range(0, client.llen(name), _CHUNK):
+                yield from map(json.loads, client.lrange(name, start, start + _CHUNK - 1))
+    for name in client.scan_iter(match="unacked.*", count=_CHUNK):
+        for _, raw in client.hscan_iter(name, count=_CHUNK):
+            yield json.loads(raw)[0]
+
+
+# Kombu's name of a queue's list for a priority other than the first.
+_SEPARATOR = "\x06\x16"
+_CHUNK = 1000

@@ -12,9 +12,11 @@ from celery import Celery
 from celery.signals import beat_init, celeryd_init, worker_init, worker_ready, worker_shutdown
 
 from pipeline.broker import EmbeddedBroker, run_directory
+from pipeline.graph import Sender
 from pipeline.queues import QUEUES, SLOTS, Stage
+from pipeline.reconcile import send_lost
 from tasks.runtime import Runtime, runtime
-from tasks.unacked import WorkerLock
+from tasks.unacked import WorkerLock, images_in_flight
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,8 @@ def configure(sender: Any, instance: Any, conf: Any, options: dict[str, Any], **
 @worker_init.connect
 def recover(sender: Any, **_: Any) -> None:
     """Give back what dead workers had taken, before taking anything."""
-    give_back_orphans(sender.app)
+    if recover_from_dead_workers(sender.app):
+        log.info("a worker had died; its messages are back")
 
 
 @worker_ready.connect
@@ -77,9 +80,15 @@ def close(**_: Any) -> None:
     runtime().stores.close()
 
 
-def give_back_orphans(app: Celery) -> int:
-    """Put back the messages of dead workers of this machine; returns how many."""
-    return _lock.give_back_orphans(app) if _lock else 0
+def recover_from_dead_workers(app: Celery) -> int:
+    """Put back what dead workers of this machine had taken; returns how many workers had died."""
+    if _lock is None:
+        return 0
+    dead = _lock.give_back_orphans(app)
+    if dead:
+        here = runtime()
+        send_lost(here.stores.documents, Sender(app), images_in_flight(app))
+    return dead
 
 
 def _ensure_broker(here: Runtime) -> None:

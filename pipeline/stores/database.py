@@ -23,8 +23,8 @@ class Database:
     """An engine made at first use, and the two kinds of transaction.
 
     A forked process must not touch connections of its parent, nor even inherit open ones of
-    SQLite, whose locks belong to a process: idle connections are closed before a fork, and the
-    child makes an engine of its own.
+    SQLite, whose locks belong to a process: a fork waits for the end of a write, idle connections
+    are closed before it, and the child makes an engine of its own.
 
     Tables are created where they are missing on SQLite; on a server that is the migrations' part.
 
@@ -76,6 +76,18 @@ class Database:
         # SQLite has one writer at a time and lets the others poll with growing pauses; threads
         # of one process that wait for this lock instead get their turn at once.
         self._writers = threading.Lock()
+        self._is_paused = False
+
+    def _pause(self) -> None:
+        # A child that inherits a transaction under way would take its lock for one of its own.
+        if self._embedded:
+            self._is_paused = self._writers.acquire(timeout=sqlite.BUSY_SECONDS)
+        self.close()
+
+    def _resume(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            self._writers.release()
 
     def _connected(self) -> Engine:
         if self._engine is None:
@@ -94,7 +106,10 @@ class Database:
                 pool_recycle=POOL_RECYCLE_SECONDS,
                 **pool,
             )
-        sqlite.prepare_folder(self._url)
+        try:
+            sqlite.prepare_folder(self._url)
+        except OSError as error:
+            raise StoreUnavailable(f"{self._name()}: {error}") from error
         engine = create_engine(self._url, pool_timeout=sqlite.BUSY_SECONDS, **pool)
         sqlite.prepare_engine(engine)
         with self._writing(engine) as connection:
@@ -129,8 +144,6 @@ class Database:
             raise StoreUnavailable(f"{self._name()}: {error.orig}") from error
         except exc.TimeoutError as error:
             raise StoreUnavailable(f"{self._name()}: no free connection") from error
-        except OSError as error:
-            raise StoreUnavailable(f"{self._name()}: {error}") from error
 
     def _name(self) -> str:
         return self._url.render_as_string(hide_password=True)
@@ -138,12 +151,21 @@ class Database:
 
 def _before_fork() -> None:
     for database in list(_databases):
-        database.close()
+        database._pause()
 
 
-def _after_fork() -> None:
+def _after_fork_in_parent() -> None:
+    for database in list(_databases):
+        database._resume()
+
+
+def _after_fork_in_child() -> None:
     for database in list(_databases):
         database._start_afresh()
 
 
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)

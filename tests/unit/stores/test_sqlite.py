@@ -134,6 +134,45 @@ def _write_and_leave(documents: SqliteDocuments, product_id: int, path: Path) ->
     documents.accept_image(photo(product_id))
 
 
+def test_a_fork_waits_for_the_write_of_another_thread(documents, path):
+    documents.accept_image(photo(1))
+    written, go_on = threading.Event(), threading.Event()
+
+    def write_slowly():
+        with documents._database.writing() as connection:
+            documents_sqlite._save_image(connection, photo(2))
+            written.set()
+            go_on.wait(10)
+
+    thread = threading.Thread(target=write_slowly)
+    thread.start()
+    written.wait(10)
+    threading.Timer(0.2, go_on.set).start()
+    child = multiprocessing.get_context("fork").Process(
+        target=_write_and_leave, args=(documents, 3, path)
+    )
+    child.start()
+    documents.accept_image(photo(4))
+    child.join(60)
+    thread.join()
+    assert child.exitcode == 0
+    assert [one.product_id for one in documents.images(["B1"])] == [1, 2, 3, 4]
+
+
+def test_a_new_file_that_another_process_is_opening_is_opened_at_the_next_try():
+    class Cursor:
+        tries = 0
+
+        def execute(self, _statement):
+            self.tries += 1
+            if self.tries < 3:
+                raise sqlite3.OperationalError("database is locked")
+
+    cursor = Cursor()
+    sqlite._use_write_ahead_log(cursor)
+    assert cursor.tries == 3
+
+
 def test_a_search_over_several_chunks_finds_the_same(tmp_path, monkeypatch):
     vectors = SqliteVectors(f"sqlite:///{tmp_path}/v.db")
     stored = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
