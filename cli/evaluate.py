@@ -22,7 +22,7 @@ from pipeline.settings import Settings, settings
 from pipeline.stores import open_stores
 
 DEPTH = 5
-MOST_IMAGES = 1000
+MOST_IMAGES = 100
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import os
 import shlex
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,7 +22,6 @@ from pathlib import Path
 
 import httpx
 import psutil
-from circus import get_arbiter
 from filelock import FileLock, Timeout
 
 from pipeline.broker import EmbeddedBroker, run_directory
@@ -57,7 +57,7 @@ def processes(settings: Settings, *, port: int, flower: str = "") -> list[Proces
     computing = max(1, (os.cpu_count() or 1) // 2)
 
     def worker(name: str, queues: tuple[str, ...]) -> Process:
-        command = [*celery, "worker", "--loglevel", "INFO", "-n", f"{name}@%h"]
+        command = [*celery, "worker", "--loglevel", "INFO", "-n", f"{name}@{socket.gethostname()}"]
         return Process(f"worker-{name}", [*command, "-Q", ",".join(queues)], threads(computing))
 
     web = [python, "-m", "uvicorn", "api.main:app", "--host", settings.api_host]
@@ -105,6 +105,7 @@ class System:
         self._flower = flower
         self._run = run_directory(settings)
         self._logs = settings.data_dir / "logs"
+        self._supervised: subprocess.Popen[bytes] | None = None
 
     @contextmanager
     def running(self) -> Iterator["System"]:
@@ -131,18 +132,41 @@ class System:
                 watchers.append(self._watcher(Process("broker", broker.command()), priority=9))
             for process in processes(self.settings, port=self.port, flower=self._flower):
                 watchers.append(self._watcher(process, priority=1))
-            arbiter = get_arbiter(
-                watchers,
-                controller=f"ipc://{sockets}/controller",
-                pubsub_endpoint=f"ipc://{sockets}/events",
-                background=True,
-            )
-            arbiter.start()
-            stack.callback(arbiter.stop)
-            self._note(arbiter)
-            self._wait_until(self.ready, "the web applications")
-            self._note(arbiter)
+            plan = {"watchers": watchers, "sockets": sockets}
+            supervisor = stack.enter_context(self._supervisor(plan))
+            self._note(supervisor)
+            self._wait_until(self.ready, "the web applications", supervisor)
+            self._note(supervisor)
+            self._supervised = supervisor
             yield self
+
+    @contextmanager
+    def _supervisor(self, plan: dict[str, object]) -> Iterator[subprocess.Popen[bytes]]:
+        path = self._run / "watchers.json"
+        path.write_text(json.dumps(plan))
+        path.chmod(0o600)
+        with (self._logs / "supervisor.log").open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "cli.supervise", str(path)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C is for us; we tell the supervisor, and it tells the others.
+                start_new_session=True,
+            )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(2 * GRACE)
+            except subprocess.TimeoutExpired:
+                self._end_leftovers()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the supervisor still runs."""
+        return self._supervised is not None and self._supervised.poll() is None
 
     def ready(self) -> bool:
         """Whether the web applications answer and reach all they depend on."""
@@ -168,10 +192,12 @@ class System:
             "copy_env": False,
         }
 
-    def _wait_until(self, condition: Callable[[], bool], what: str) -> None:
+    def _wait_until(
+        self, condition: Callable[[], bool], what: str, supervisor: subprocess.Popen[bytes]
+    ) -> None:
         until = time.monotonic() + START_LIMIT
         while not condition():
-            if time.monotonic() > until:
+            if time.monotonic() > until or supervisor.poll() is not None:
                 raise ConfigurationError(f"{what} did not come up, see {self._logs}")
             time.sleep(POLL)
 
@@ -185,10 +211,12 @@ class System:
                     f"port {self.port} is taken: choose another with --port, or 0 for a free one"
                 ) from error
 
-    def _note(self, arbiter: object) -> None:
-        """Write down which processes are ours, for the next start after a kill."""
-        children = psutil.Process().children(recursive=True)
-        known = [(child.pid, child.create_time()) for child in children if child.is_running()]
+    def _note(self, supervisor: subprocess.Popen[bytes]) -> None:
+        """Write down which processes are ours, the supervisor first, for a start after a kill."""
+        known = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(supervisor.pid)
+            known = [(p.pid, p.create_time()) for p in [process, *process.children(recursive=True)]]
         (self._run / "processes.json").write_text(json.dumps(known))
 
     def _end_leftovers(self) -> None:
@@ -206,7 +234,7 @@ class System:
         _, alive = psutil.wait_procs(left, timeout=GRACE)
         for process in alive:
             process.kill()
-        noted.unlink()
+        noted.unlink(missing_ok=True)
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -214,7 +242,3 @@ def _environment(settings: Settings) -> dict[str, str]:
     chosen = settings.model_dump(mode="json", exclude={"threads"})
     return {f"JUSTLENS_{name.upper()}": str(value) for name, value in chosen.items()}
 
-
-def project_folder() -> Path:
-    """Where ``celeryconfig.py`` and ``tasks`` lie."""
-    return Path(__file__).resolve().parent.parent

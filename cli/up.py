@@ -5,6 +5,7 @@ import threading
 
 from cli.output import out, print_json
 from cli.processes import System, free_port
+from pipeline.errors import JustLensError
 from pipeline.settings import settings
 
 
@@ -24,6 +25,9 @@ def up(*, port: int, flower: str, json_output: bool) -> None:
             if flower:
                 out.print("Flower is at http://127.0.0.1:5555/", highlight=False)
             out.print(f"Data and logs are in {chosen.data_dir}. Ctrl-C ends it.", highlight=False)
-        stop.wait()
+        while not stop.wait(1.0):
+            if not system.is_up:
+                logs = chosen.data_dir / "logs"
+                raise JustLensError(f"the supervisor has ended, see {logs}/supervisor.log")
         if not json_output:
             out.print("Ending: running stages finish first.")

@@ -104,8 +104,9 @@ class Sender:
         try:
             with self._app.connection_for_read() as connection:
                 channel = connection.default_channel
+                # Not passive: on the Redis transport an empty queue does not exist.
                 return {
-                    queue: channel.queue_declare(queue=queue, passive=True).message_count
+                    queue: self._app.amqp.queues[queue](channel).queue_declare().message_count
                     for queue in queues
                 }
         except (OperationalError, OSError) as error:

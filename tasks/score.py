@@ -1,11 +1,10 @@
 """``image_relevance_score``: the relevance to each category of the business, into ``imgrel``."""
 
-import time
 from typing import Any
 
-from pipeline.catalogue import invalid_reasons
+from pipeline.catalogue import image_reasons
 from pipeline.queues import Stage
-from pipeline.records import ANY_CATEGORY, Card, Contract, ImageMetadata, ImageRelevance
+from pipeline.records import ANY_CATEGORY, Card, ImageMetadata, ImageRelevance
 from pipeline.scoring import Score
 from tasks.stage import Run, StageTask
 
@@ -45,12 +44,10 @@ class ScoreStage(StageTask):
         )
         docid = run.image.docid
         categories = here.stores.directory.categories([docid]).get(docid, [])
-        business = documents.businesses([docid]).get(docid)
         picture = vectors.images(here.model("image_text").space, "picture", [docid]).get(run.key)
         about = vectors.images(here.model("text").identity, "description", [docid]).get(run.key)
         scorer = here.scorer()
-        contract = business.contract if business else Contract()
-        card = _card(run, metadata, invalid_reasons(run.image, metadata, contract, time.time()))
+        card = _card(run, metadata, [str(reason) for reason in image_reasons(run.image, metadata)])
         common = {
             "docid": docid,
             "product_id": run.image.product_id,

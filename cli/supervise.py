@@ -1,0 +1,28 @@
+"""The supervisor of a running system, a process of its own: ``python -m cli.supervise FILE``.
+
+The file holds circus's watchers as JSON. SIGTERM ends all of them gracefully.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from circus import get_arbiter
+
+
+def main(path: str) -> None:
+    """Keep the watchers of the file running until told to stop."""
+    plan = json.loads(Path(path).read_text())
+    arbiter = get_arbiter(
+        plan["watchers"],
+        controller=f"ipc://{plan['sockets']}/controller",
+        pubsub_endpoint=f"ipc://{plan['sockets']}/events",
+    )
+    try:
+        arbiter.start()
+    finally:
+        arbiter.stop()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
