@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from api.problems import problem_responses
 from api.wiring import ServicesOf, application
 from pipeline.messages import CatId, DocId
-from pipeline.queries import LONGEST_QUERY
-from pipeline.serving import LIMIT, Page
+from pipeline.queries import LONGEST_QUERY, Resolution
+from pipeline.serving import LIMIT, BusinessPictures, Page
 
 NEEDS = ("documents", "directory", "vectors", "text_encoder")
 MOST_BUSINESSES = 100
@@ -44,6 +44,13 @@ class PageRequest(Wanted):
     docids: Annotated[list[DocId], Field(min_length=1, max_length=MOST_BUSINESSES)]
 
 
+class OneBusiness(BusinessPictures):
+    """The pictures of one business, and how they came about."""
+
+    resolution: Resolution | None = Field(description="How the query was understood, if any.")
+    degraded: list[str] = Field(description="What could not be had; the answer does without it.")
+
+
 class Suggestions(BaseModel):
     """Categories for what has been typed so far."""
 
@@ -60,9 +67,12 @@ class Suggestions(BaseModel):
 )
 def of_business(
     services: ServicesOf, docid: Annotated[DocId, Path()], wanted: Annotated[Wanted, Query()]
-) -> Page:
-    """A page of one business: its static and dynamic pictures, its carousel, what is enhanced."""
-    return services.serving.business(docid, **wanted.model_dump())
+) -> OneBusiness:
+    """The static and dynamic pictures of one business, its carousel, what is enhanced."""
+    page = services.serving.business(docid, **wanted.model_dump())
+    return OneBusiness(
+        **dict(page.businesses[0]), resolution=page.resolution, degraded=page.degraded
+    )
 
 
 @router.post(

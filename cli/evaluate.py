@@ -14,11 +14,11 @@ import httpx
 from cli.ingest import read_vocabulary
 from cli.intake import Batch, Photo, read_json
 from cli.output import out, print_json, progress
-from cli.processes import System, free_port
+from cli.processes import System, data_folder, free_port
 from pipeline.errors import JustLensError
 from pipeline.queues import Lane
 from pipeline.records import Business, Category
-from pipeline.settings import Settings, settings
+from pipeline.settings import Settings
 from pipeline.stores import open_stores
 
 DEPTH = 5
@@ -127,13 +127,9 @@ def _read(
 def _system() -> Iterator[tuple[System, Settings]]:
     """A system of our own: in a temporary data folder, unless one is named."""
     with ExitStack() as stack:
-        if "JUSTLENS_DATA_DIR" not in os.environ:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="justlens-"))
-            os.environ["JUSTLENS_DATA_DIR"] = folder
-            stack.callback(os.environ.pop, "JUSTLENS_DATA_DIR", None)
-        settings.cache_clear()
-        stack.callback(settings.cache_clear)
-        chosen = settings()
+        named = os.environ.get("JUSTLENS_DATA_DIR")
+        folder = named or stack.enter_context(tempfile.TemporaryDirectory(prefix="justlens-"))
+        chosen = stack.enter_context(data_folder(Path(folder)))
         system = System(chosen, port=free_port(chosen.api_host))
         yield stack.enter_context(system.running()), chosen
 

@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from pipeline.broker import EmbeddedBroker, run_directory
 from pipeline.errors import ConfigurationError
 from pipeline.queues import CPU_QUEUES, GPU_QUEUES
-from pipeline.settings import Settings
+from pipeline.settings import Settings, settings
 
 log = logging.getLogger(__name__)
 
@@ -235,6 +235,22 @@ class System:
         for process in alive:
             process.kill()
         noted.unlink(missing_ok=True)
+
+
+@contextmanager
+def data_folder(folder: Path) -> Iterator[Settings]:
+    """The settings with another data folder, for this process and those it starts."""
+    before = os.environ.get("JUSTLENS_DATA_DIR")
+    os.environ["JUSTLENS_DATA_DIR"] = str(folder.absolute())
+    settings.cache_clear()
+    try:
+        yield settings()
+    finally:
+        if before is None:
+            del os.environ["JUSTLENS_DATA_DIR"]
+        else:
+            os.environ["JUSTLENS_DATA_DIR"] = before
+        settings.cache_clear()
 
 
 def _environment(settings: Settings) -> dict[str, str]:
