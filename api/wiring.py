@@ -73,7 +73,10 @@ class Services:
     @cached_property
     def image_text_encoder(self) -> ImageTextEncoder:
         """The model whose space pictures lie in; not loaded yet."""
-        return cast(ImageTextEncoder, self._model("image_text", self.settings.image_text_encoder))
+        encoder = self._model(
+            "image_text", self.settings.image_text_encoder, text_encoder=self.text_encoder
+        )
+        return cast(ImageTextEncoder, encoder)
 
     @cached_property
     def serving(self) -> Serving:
@@ -117,10 +120,14 @@ class Services:
             return str(error)
         return ""
 
-    def _model(self, kind: str, name: str) -> Any:
+    def _model(self, kind: str, name: str, **options: Any) -> Any:
         try:
             return models.create(
-                kind, name, weights=self.settings.model_dir, threads=self.settings.threads
+                kind,
+                name,
+                weights=self.settings.model_dir,
+                threads=self.settings.threads,
+                **options,
             )
         except ModelError as error:
             raise ConfigurationError(f"the {kind} encoder {name!r}: {error}") from error

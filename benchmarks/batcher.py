@@ -102,9 +102,7 @@ def main() -> None:
             "compute_threads": cores,
         },
         "forward_passes": passes,
-        "photos_per_second": {
-            way: round(1 / float(np.median(per_photo[way])), 2) for way in ways
-        },
+        "photos_per_second": {way: round(1 / float(np.median(per_photo[way])), 2) for way in ways},
         "latency": {way: figures(each[way]) for way in ways},
         "time_batched_to_one_by_one": ratio(per_photo["batched"], per_photo["one by one"]),
         "ratio_of_each_round": [
@@ -113,7 +111,8 @@ def main() -> None:
         "largest_difference": difference,
     }
     lines = [
-        f"{way:11} {found['photos_per_second'][way]:7.2f} photos/s, {passes[way]:3} forward passes, "
+        f"{way:11} {found['photos_per_second'][way]:7.2f} photos/s, "
+        f"{passes[way]:3} forward passes, "
         f"a photo waits {found['latency'][way]['median_ms']:.0f} ms (median), "
         f"{found['latency'][way]['p99_ms']:.0f} ms (p99)"
         for way in ways

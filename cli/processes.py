@@ -76,7 +76,8 @@ def processes(settings: Settings, *, port: int, flower: str = "") -> list[Proces
 def threads(count: int) -> dict[str, str]:
     """Compute threads of a process, set before any library is imported."""
     names = ("JUSTLENS_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    return dict.fromkeys(names, str(count))
+    # By itself glibc keeps freed memory in an arena for each thread, which many slots multiply.
+    return {**dict.fromkeys(names, str(count)), "MALLOC_ARENA_MAX": "2"}
 
 
 def free_port(host: str) -> int:

@@ -18,10 +18,8 @@ def main(path: str) -> None:
         controller=f"ipc://{plan['sockets']}/controller",
         pubsub_endpoint=f"ipc://{plan['sockets']}/events",
     )
-    try:
-        arbiter.start()
-    finally:
-        arbiter.stop()
+    # Returns when a signal has told it to stop and all watchers have ended.
+    arbiter.start()
 
 
 if __name__ == "__main__":

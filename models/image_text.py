@@ -39,7 +39,19 @@ class ImageEmbedding:
 
 
 class ImageTextEncoder(Model):
-    """Turns pictures and texts into unit vectors of one space."""
+    """Turns pictures and texts into unit vectors of one space.
+
+    Parameters
+    ----------
+    text_encoder:
+        The one that the process has already. A backend that makes its text vectors with a
+        sentence encoder uses it instead of loading a second copy; the others leave it alone.
+    """
+
+    def __init__(
+        self, *, weights: Path, threads: int, text_encoder: TextEncoder | None = None
+    ) -> None:
+        super().__init__(weights=weights, threads=threads)
 
     @property
     @abstractmethod

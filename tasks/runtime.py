@@ -45,11 +45,13 @@ class Runtime:
         }
         with self._lock:
             if kind not in self._models:
+                shared = {"text_encoder": self.model("text")} if kind == "image_text" else {}
                 self._models[kind] = models.create(
                     kind,
                     names[kind],
                     weights=self.settings.model_dir,
                     threads=self.settings.threads,
+                    **shared,
                 )
             return self._models[kind]
 

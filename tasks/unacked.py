@@ -24,6 +24,7 @@ from pipeline.queues import Stage
 log = logging.getLogger(__name__)
 
 SUFFIX = ".worker"
+SIGNED_OFF = "ended"
 
 
 class WorkerLock:
@@ -43,8 +44,17 @@ class WorkerLock:
         """Kombu's options that give this process keys of its own."""
         return keys(self.name)
 
+    def sign_off(self) -> None:
+        """Write down that this process has ended in good order."""
+        self._file.write(SIGNED_OFF)
+        self._file.flush()
+
     def give_back_orphans(self, app: Celery) -> int:
-        """Put back the messages of all processes that have died; returns how many have died."""
+        """Put back the messages of all processes that are gone.
+
+        Returns:
+            How many of them had not ended in good order.
+        """
         count = dead = 0
         for path in sorted(self._folder.glob(f"*{SUFFIX}")):
             if path.stem == self.name:
@@ -57,7 +67,7 @@ class WorkerLock:
                 # Another worker may have given back and removed it before we had the lock.
                 if path.exists():
                     count += give_back(app, path.stem)
-                    dead += 1
+                    dead += file.read() != SIGNED_OFF
                     path.unlink()
         if count:
             log.warning("gave back %d messages that dead workers had taken", count)

@@ -78,6 +78,8 @@ def prepare_beat(**_: Any) -> None:
 def close(**_: Any) -> None:
     """Give connections back."""
     runtime().stores.close()
+    if _lock is not None:
+        _lock.sign_off()
 
 
 def recover_from_dead_workers(app: Celery) -> int:

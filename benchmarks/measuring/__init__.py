@@ -57,7 +57,11 @@ def ratio(claim: Sequence[float], baseline: Sequence[float]) -> dict[str, float]
     ]
     low, high = np.percentile(resampled, (2.5, 97.5))
     value = np.median(first) / np.median(second)
-    return {"ratio": round(float(value), 3), "low": round(float(low), 3), "high": round(float(high), 3)}
+    return {
+        "ratio": round(float(value), 3),
+        "low": round(float(low), 3),
+        "high": round(float(high), 3),
+    }
 
 
 def report(title: str, results: Mapping[str, Any], lines: Sequence[str], path: Path | None) -> None:

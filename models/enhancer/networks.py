@@ -126,7 +126,7 @@ class Compact(TorchEnhancer):
     """18 convolutions of 3x3 reach 18 px, the resize after them 1; nothing is approximated."""
     half = True
     tile = 512
-    pixels_per_pass = 1 << 18
+    pixels_per_pass = 1 << 17
     tile_on_gpu = 768
     pixels_per_pass_on_gpu = 1 << 22
 

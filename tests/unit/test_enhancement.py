@@ -57,12 +57,8 @@ def test_size_and_noise_decide(
     force: bool,
     action: str,
     result: tuple[int, int],
-    scale: int | None,
+    scale: int,
 ) -> None:
-    if scale is None:
-        # One pixel short in both: the same shape does not fit the box any larger.
-        assert decide(*size, noise, force=force).action in ("kept", "enhanced")
-        return
     found = decide(*size, noise, force=force)
     assert (found.action, (found.width, found.height), found.scale) == (action, result, scale)
 
