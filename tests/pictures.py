@@ -24,3 +24,8 @@ def encoded(image: np.ndarray, kind: str = "PNG", **options: object) -> bytes:
     target = io.BytesIO()
     Image.fromarray(image).save(target, kind, **options)
     return target.getvalue()
+
+
+def green(seed: int) -> bytes:
+    """A PNG of a mostly green picture, another for each seed."""
+    return encoded(plain((40, 160, 60), seed=seed))

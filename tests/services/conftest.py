@@ -22,6 +22,7 @@ from pipeline.records import Business, Category, ImageState
 from pipeline.settings import Settings
 from pipeline.stores import Stores, open_stores
 from tests.fast_models import ENVIRONMENT
+from tests.pictures import green
 
 LIMIT = 90.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,6 +85,11 @@ class Site:
             )
         self.processes.append(process)
         return process
+
+    def take_in(self, count: int, first: int = 1) -> None:
+        """Hand in green pictures under consecutive product ids."""
+        for number in range(first, first + count):
+            self.intake.accept_bytes("shop-1", number, green(number))
 
     def kill(self) -> None:
         """SIGKILL every process of the site, the broker included."""

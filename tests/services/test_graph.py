@@ -6,23 +6,14 @@ from pipeline.errors import BrokerUnavailable
 from pipeline.ingest import Intake
 from pipeline.queues import GPU_QUEUES, Stage
 from pipeline.records import ANY_CATEGORY, CatalogueImage, ImageState
-from tests.fast_models import KILLS_THE_PROCESS, RAISES
-from tests.pictures import encoded, plain
+from tests.pictures import green
 from tests.services.conftest import Site
 
 pytestmark = pytest.mark.services
 
-GREEN = (40, 160, 60)
-
-
-def take_in(site: Site, count: int, first: int = 1) -> None:
-    for number in range(first, first + count):
-        site.intake.accept_bytes("shop-1", number, encoded(plain(GREEN, seed=number)))
-
-
 def test_a_photo_goes_through_all_stages_and_comes_out_ranked(site: Site) -> None:
     site.worker()
-    take_in(site, 3)
+    site.take_in(3)
     site.until(lambda: site.states() == {ImageState.DONE: 3}, "three images are done")
 
     metadata = site.stores.documents.metadata([("shop-1", 1)])["shop-1", 1]
@@ -46,7 +37,7 @@ def test_two_workers_share_the_graph(site: Site) -> None:
     site.worker(
         Stage.UPDATE.value, Stage.DESCRIBE.value, Stage.SCORE.value, name="cpu"
     )
-    take_in(site, 10)
+    site.take_in(10)
     site.until(lambda: site.states() == {ImageState.DONE: 10}, "ten images are done")
 
 
@@ -54,7 +45,7 @@ def test_what_is_not_an_image_stops_and_is_parked_once_with_its_cause(site: Site
     site.worker()
     site.intake.accept_bytes("shop-1", 1, b"")
     site.intake.accept_bytes("shop-1", 2, b"hello", name="text.jpg")
-    take_in(site, 1, first=3)
+    site.take_in(1, first=3)
     site.until(
         lambda: site.states() == {ImageState.DONE: 1, ImageState.FAILED: 2}, "two are parked"
     )
@@ -73,7 +64,7 @@ def test_what_is_not_an_image_stops_and_is_parked_once_with_its_cause(site: Site
 
 def test_a_failed_description_is_parked_and_the_image_goes_on_without(site: Site) -> None:
     site.worker(TEST_DESCRIBER_RAISES="1")
-    take_in(site, 1)
+    site.take_in(1)
     site.until(lambda: site.states() == {ImageState.DONE: 1}, "the image is done")
     metadata = site.stores.documents.metadata([("shop-1", 1)])["shop-1", 1]
     assert metadata.stages[Stage.DESCRIBE.value].outcome == "failed"
@@ -85,62 +76,6 @@ def test_a_failed_description_is_parked_and_the_image_goes_on_without(site: Site
     assert len(site.parked(Stage.DESCRIBE.value)) == 1
 
 
-def test_a_poison_image_and_a_raising_one_leave_their_neighbours_alone(site: Site) -> None:
-    """64 messages to the bare command: one ends the process, one raises."""
-    contents = {number: encoded(plain(GREEN, seed=number)) for number in range(1, 65)}
-    contents[20] = encoded(plain(KILLS_THE_PROCESS, seed=20))
-    contents[41] = encoded(plain(RAISES, seed=41))
-    for number, content in contents.items():
-        site.intake.accept_bytes("shop-1", number, content)
-
-    def enhanced() -> int:
-        known = site.stores.documents.metadata([("shop-1", number) for number in contents])
-        return sum(Stage.ENHANCE.value in metadata.stages for metadata in known.values())
-
-    worker = site.worker(Stage.ENHANCE.value)
-    while True:
-        site.until(lambda: enhanced() == 64 or worker.poll() is not None, "done, or killed")
-        if worker.poll() is None:
-            break
-        worker = site.worker(Stage.ENHANCE.value)
-
-    known = site.stores.documents.metadata([("shop-1", number) for number in contents])
-    outcomes = {key[1]: metadata.stages[Stage.ENHANCE.value] for key, metadata in known.items()}
-    assert sum(record.outcome == "done" for record in outcomes.values()) == 62
-    letters = {letter.product_id: letter for letter in site.stores.documents.dead_letters()}
-    assert set(letters) == {20, 41}
-    assert letters[20].exception == "PoisonMessage"
-    assert letters[41].exception == "ValueError"
-    assert len(site.parked(Stage.ENHANCE.value)) == 2
-    passes = [line for line in site.journal_lines() if line.startswith("pass")]
-    together = [line for line in passes if line != "pass 1"]
-    assert len(together) <= 16
-    # The rest of the graph: all go on, the two without an enhancement.
-    site.worker(Stage.UPDATE.value, Stage.TAG.value, name="rest")
-    site.worker(Stage.DESCRIBE.value, Stage.SCORE.value, Stage.ALT_TEXT.value, name="end")
-    site.until(lambda: site.states() == {ImageState.DONE: 64}, "all are done")
-    assert len(site.stores.documents.dead_letters()) == 2
-    rows = site.stores.documents.relevance(["shop-1"], [2])
-    assert sorted(row.product_id for row in rows) == sorted(contents)
-
-
-def test_everything_killed_in_the_middle_comes_back_and_nothing_runs_twice(site: Site) -> None:
-    site.worker(*GPU_QUEUES, name="gpu")
-    site.worker(Stage.UPDATE.value, Stage.DESCRIBE.value, Stage.SCORE.value, name="cpu")
-    take_in(site, 30)
-    site.until(lambda: site.states().get(ImageState.DONE, 0) >= 5, "the first are done")
-    site.kill()
-
-    site.broker.ensure()
-    site.worker(name="again")
-    site.beat()
-    take_in(site, 30)
-    site.until(lambda: site.states() == {ImageState.DONE: 30}, "all are done")
-    assert site.stores.documents.dead_letters() == []
-    rows = site.stores.documents.relevance(["shop-1"], [1])
-    assert sorted(row.product_id for row in rows) == list(range(1, 31))
-
-
 def test_a_row_whose_message_was_never_sent_is_sent_by_the_reconciler(site: Site) -> None:
     def unreachable(image: CatalogueImage, start: Stage) -> None:
         raise BrokerUnavailable("no broker")
@@ -148,7 +83,7 @@ def test_a_row_whose_message_was_never_sent_is_sent_by_the_reconciler(site: Site
     intake = Intake(site.stores, site.settings, unreachable)
     for number in (1, 2):
         with pytest.raises(BrokerUnavailable):
-            intake.accept_bytes("shop-1", number, encoded(plain(GREEN, seed=number)))
+            intake.accept_bytes("shop-1", number, green(number))
     assert site.states() == {ImageState.ACCEPTED: 2}
     site.worker()
     site.beat()

@@ -1,0 +1,5 @@
+"""The same site as the service tests."""
+
+from tests.services.conftest import site
+
+__all__ = ["site"]
