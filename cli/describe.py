@@ -3,27 +3,26 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import models
 from cli.output import out, print_json
 from models.errors import ModelError
 from models.quality import flags, measure
 from pipeline.errors import JustLensError
 from pipeline.imaging import decode
 from pipeline.settings import settings
+from tasks.runtime import Runtime
 
 
 def describe(source: Path, *, business: str, categories: Sequence[str], json_output: bool) -> None:
     """Print description, alt text, tags, labels, text read, quality and flags."""
     chosen = settings()
-    places = {"weights": chosen.model_dir, "threads": chosen.threads}
+    here = Runtime(chosen)
     try:
         picture = decode(source.read_bytes(), chosen.max_pixels)
         rgb = picture.on_white()
-        encoder = models.create("image_text", chosen.image_text_encoder, **places)
+        encoder = here.model("image_text")
         embedding = encoder([rgb])[0]
-        text = models.create("reader", chosen.text_reader, **places)(rgb)
-        describer = models.create("describer", chosen.describer, **places)
-        found = describer(
+        text = here.model("reader")(rgb)
+        found = here.model("describer")(
             rgb, labels=embedding.labels, text=text, business=business, categories=categories
         )
         similarities = encoder.encode_texts(list(categories)) @ embedding.vector

@@ -70,7 +70,9 @@ def _models(chosen: Settings) -> str:
         models.create(kind, name, weights=chosen.model_dir, threads=1).identity
         for kind, name in names.items()
     ]
-    missing = artefacts.missing(chosen.model_dir)
+    missing = [
+        name for name in artefacts.VERSIONS if not artefacts.folder(chosen.model_dir, name).exists()
+    ]
     if missing:
         raise JustLensError(
             f"not exported yet: {', '.join(missing)}; "
@@ -106,5 +108,3 @@ def _workers(chosen: Settings) -> str:
         f"{name}: {', '.join(queue['name'] for queue in queues)}"
         for name, queues in sorted(found.items())
     )
-
-

@@ -7,15 +7,16 @@ import cv2
 import typer
 from PIL import Image
 
-import models
 from cli.ingest import photo_files
 from cli.output import fail, out, print_json, progress
+from models.enhancer import Enhancer
 from models.errors import ModelError
 from models.quality import noise_sigma
 from pipeline.enhancement import carry_out, plan
 from pipeline.errors import JustLensError
 from pipeline.imaging import decode, encode
 from pipeline.settings import Settings, settings
+from tasks.runtime import Runtime
 
 
 def enhance(
@@ -24,9 +25,9 @@ def enhance(
     """Enhance one photo or a folder of them; exit status 1 when one of them failed."""
     chosen = settings()
     try:
-        enhancer = models.create(
-            "enhancer", model or chosen.enhancer, weights=chosen.model_dir, threads=chosen.threads
-        )
+        if model:
+            chosen = chosen.model_copy(update={"enhancer": model})
+        enhancer = Runtime(chosen).model("enhancer")
     except ModelError as error:
         raise JustLensError(str(error)) from error
     pairs = _pairs(source, target)
@@ -36,7 +37,11 @@ def enhance(
         for path, goal in pairs:
             started = time.perf_counter()
             try:
-                result = _plain(path, goal, enhancer) if raw else _one(path, goal, enhancer, force, chosen)
+                result = (
+                    _plain(path, goal, enhancer)
+                    if raw
+                    else _one(path, goal, enhancer, force, chosen)
+                )
             except (JustLensError, ModelError, OSError) as error:
                 result = {"source": str(path), "action": "failed", "reason": str(error)}
             results.append({**result, "seconds": round(time.perf_counter() - started, 3)})
@@ -57,7 +62,9 @@ def enhance(
         raise typer.Exit(1)
 
 
-def _one(path: Path, goal: Path, enhancer, force: bool, chosen: Settings) -> dict[str, object]:  # type: ignore[no-untyped-def]
+def _one(
+    path: Path, goal: Path, enhancer: Enhancer, force: bool, chosen: Settings
+) -> dict[str, object]:
     content = path.read_bytes()
     picture = decode(content, chosen.max_pixels)
     decision = plan(
@@ -81,14 +88,16 @@ def _one(path: Path, goal: Path, enhancer, force: bool, chosen: Settings) -> dic
         "source": str(path),
         "target": str(goal),
         "action": decision.action,
-        "reason": "left alone: " + decision.reason if decision.action == "kept" else decision.reason,
+        "reason": "left alone: " + decision.reason
+        if decision.action == "kept"
+        else decision.reason,
         "before": f"{picture.width}x{picture.height}",
         "after": f"{result.width}x{result.height}",
         "model": enhancer.identity if decision.scale > 1 else "",
     }
 
 
-def _plain(path: Path, goal: Path, enhancer) -> dict[str, object]:  # type: ignore[no-untyped-def]
+def _plain(path: Path, goal: Path, enhancer: Enhancer) -> dict[str, object]:
     """The network's own output: its largest scale, no policy, no loss in the file."""
     picture = decode(path.read_bytes(), settings().max_pixels)
     scale = max(enhancer.scales)

@@ -103,9 +103,7 @@ def read_sources(
 def photo_files(source: Path) -> list[Path]:
     """The file itself, or all files of a folder, in order."""
     if source.is_dir():
-        return sorted(
-            path for path in source.rglob("*") if path.is_file() and path.name[0] != "."
-        )
+        return sorted(path for path in source.rglob("*") if path.is_file() and path.name[0] != ".")
     if not source.exists():
         raise JustLensError(f"{source} does not exist")
     return [source]
@@ -128,9 +126,11 @@ def read_csv(path: Path, businesses: Businesses) -> list[Photo]:
             if missing:
                 raise JustLensError(f"{path}: the column {missing[0]} is missing")
             for row in reader:
-                if not (row["product_id"] or "").strip().isdigit():
+                if not (row["product_id"] or "").strip().isdecimal():
                     raise JustLensError(f"{path}, line {reader.line_num}: product_id: not a number")
-                docid = row["docid"].strip()
+                docid = (row["docid"] or "").strip()
+                if not docid:
+                    raise JustLensError(f"{path}, line {reader.line_num}: docid: is empty")
                 _add_business(businesses, docid, row)
                 source = (row["product_url"] or "").strip()
                 if not source.startswith(("http://", "https://")):

@@ -41,9 +41,7 @@ def demo(port: Port = 0, json_output: Json = False) -> None:
 @app.command(epilog="Examples: `justlens up` - `justlens up --port 8080 --flower admin:secret`")
 def up(
     port: Port = 8000,
-    flower: Annotated[
-        str, typer.Option(help="Start Flower, too, behind this user:password.")
-    ] = "",
+    flower: Annotated[str, typer.Option(help="Start Flower, too, behind this user:password.")] = "",
     json_output: Json = False,
 ) -> None:
     """Run the whole system in the foreground: broker, workers, beat, web applications."""

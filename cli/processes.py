@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,7 +142,7 @@ class System:
             yield self
 
     @contextmanager
-    def _supervisor(self, plan: dict[str, object]) -> Iterator[subprocess.Popen[bytes]]:
+    def _supervisor(self, plan: Mapping[str, object]) -> Iterator[subprocess.Popen[bytes]]:
         path = self._run / "watchers.json"
         path.write_text(json.dumps(plan))
         path.chmod(0o600)
@@ -258,4 +258,3 @@ def _environment(settings: Settings) -> dict[str, str]:
     """The settings as the environment of a process; paths absolute, whatever its folder."""
     chosen = settings.model_dump(mode="json", exclude={"threads"})
     return {f"JUSTLENS_{name.upper()}": str(value) for name, value in chosen.items()}
-

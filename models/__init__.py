@@ -5,6 +5,6 @@ name. Importing this package or any module in it loads no weights and imports no
 framework: a model loads itself on its first call, or when `load()` is called.
 """
 
-from models.registry import create
+from models.registry import BACKENDS, create
 
-__all__ = ["create"]
+__all__ = ["BACKENDS", "create"]

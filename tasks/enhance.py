@@ -11,7 +11,13 @@ import numpy as np
 
 from models.quality import noise_sigma
 from pipeline.enhancement import POLICY_VERSION, carry_out, plan
-from pipeline.errors import FetchFailed, FetchRefused, InvalidMessage, ObjectMissing, UndecodableImage
+from pipeline.errors import (
+    FetchFailed,
+    FetchRefused,
+    InvalidMessage,
+    ObjectMissing,
+    UndecodableImage,
+)
 from pipeline.fetch import fetch
 from pipeline.imaging import Picture, content_type, decode, encode
 from pipeline.keys import stage_key

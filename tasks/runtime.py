@@ -2,6 +2,7 @@
 
 import threading
 from functools import cached_property, lru_cache
+from typing import Any
 
 import models
 from models.base import Model
@@ -34,8 +35,11 @@ class Runtime:
         """Ends the process when a stage is stuck."""
         return Watchdog(self.stores.documents.note_delivery)
 
-    def model(self, kind: str):  # type: ignore[no-untyped-def]  # one of five interfaces
-        """The model of a kind that the settings choose: one copy in the process."""
+    def model(self, kind: str) -> Any:
+        """The model of a kind that the settings choose: one copy in the process.
+
+        Typed loosely, since each kind has an interface of its own (see ``models``).
+        """
         names = {
             "enhancer": self.settings.enhancer,
             "image_text": self.settings.image_text_encoder,

@@ -58,7 +58,7 @@ def recover(sender: Any, **_: Any) -> None:
 @worker_ready.connect
 def preload(sender: Any, **_: Any) -> None:
     """Load the models of this worker's queues beside its first messages."""
-    queues = [queue for queue in sender.app.amqp.queues.consume_from]
+    queues = sender.app.amqp.queues.consume_from
     kinds = dict.fromkeys(kind for queue in queues for kind in MODELS.get(queue, ()))
 
     def load() -> None:

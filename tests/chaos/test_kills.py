@@ -23,12 +23,9 @@ def test_a_poison_image_and_a_raising_one_leave_their_neighbours_alone(site: Sit
         known = site.stores.documents.metadata([("shop-1", number) for number in contents])
         return sum(Stage.ENHANCE.value in metadata.stages for metadata in known.values())
 
-    worker = site.worker(Stage.ENHANCE.value)
-    while True:
-        site.until(lambda: enhanced() == 64 or worker.poll() is not None, "done, or killed")
-        if worker.poll() is None:
-            break
+    while enhanced() < 64:
         worker = site.worker(Stage.ENHANCE.value)
+        site.until(lambda w=worker: enhanced() == 64 or w.poll() is not None, "done, or killed")
 
     known = site.stores.documents.metadata([("shop-1", number) for number in contents])
     outcomes = {key[1]: metadata.stages[Stage.ENHANCE.value] for key, metadata in known.items()}

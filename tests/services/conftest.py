@@ -63,7 +63,9 @@ class Site:
         self.intake.save_business(SHOP, CATEGORIES)
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def worker(self, *queues: str, name: str = "test", **environment: str) -> subprocess.Popen[bytes]:
+    def worker(
+        self, *queues: str, name: str = "test", **environment: str
+    ) -> subprocess.Popen[bytes]:
         """The bare command, in a process of its own; all queues unless some are named."""
         command = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "-n", f"{name}@%h"]
         return self._start([*command, "-Q", ",".join(queues or QUEUES)], name, environment)

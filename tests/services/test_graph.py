@@ -11,13 +11,14 @@ from tests.services.conftest import Site
 
 pytestmark = pytest.mark.services
 
+
 def test_a_photo_goes_through_all_stages_and_comes_out_ranked(site: Site) -> None:
     site.worker()
     site.take_in(3)
     site.until(lambda: site.states() == {ImageState.DONE: 3}, "three images are done")
 
     metadata = site.stores.documents.metadata([("shop-1", 1)])["shop-1", 1]
-    assert list(sorted(metadata.stages)) == sorted(stage.value for stage in Stage)
+    assert sorted(metadata.stages) == sorted(stage.value for stage in Stage)
     assert {record.outcome for record in metadata.stages.values()} == {"done"}
     assert metadata.enhancement is not None
     assert (metadata.enhancement.width, metadata.enhancement.height) == (960, 720)
@@ -34,9 +35,7 @@ def test_a_photo_goes_through_all_stages_and_comes_out_ranked(site: Site) -> Non
 
 def test_two_workers_share_the_graph(site: Site) -> None:
     site.worker(*GPU_QUEUES, name="gpu")
-    site.worker(
-        Stage.UPDATE.value, Stage.DESCRIBE.value, Stage.SCORE.value, name="cpu"
-    )
+    site.worker(Stage.UPDATE.value, Stage.DESCRIBE.value, Stage.SCORE.value, name="cpu")
     site.take_in(10)
     site.until(lambda: site.states() == {ImageState.DONE: 10}, "ten images are done")
 

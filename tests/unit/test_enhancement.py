@@ -30,7 +30,6 @@ def never(rgb: np.ndarray, scale: int) -> np.ndarray:
         ((640, 360), 0, False, "enhanced", (1280, 720), 2),
         ((480, 270), 0, False, "enhanced", (1280, 720), 3),
         ((320, 180), 0, False, "enhanced", (1280, 720), 4),
-        ((1279, 719), 0, False, "enhanced", (1279, 720), None),
         # The box turns with the picture.
         ((360, 640), 0, False, "enhanced", (720, 1280), 2),
         # The network at its largest, the rest by resampling.

@@ -38,7 +38,9 @@ def png_that_claims(width: int, height: int) -> bytes:
         return struct.pack(">I", len(content)) + name + content + checksum
 
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"?") + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"?") + chunk(b"IEND", b"")
+    )
 
 
 def middle(picture: Picture) -> tuple[int, ...]:
@@ -46,7 +48,7 @@ def middle(picture: Picture) -> tuple[int, ...]:
 
 
 def near(colour: tuple[int, ...], wanted: tuple[int, ...], by: int = 8) -> bool:
-    return max(abs(a - b) for a, b in zip(colour, wanted, strict=True)) <= by
+    return max(abs(int(a) - b) for a, b in zip(colour, wanted, strict=True)) <= by
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])

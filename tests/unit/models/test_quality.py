@@ -84,7 +84,7 @@ def test_ordinary_photos_are_not_flagged(name):
     assert flagged(getattr(skimage.data, name)()) == set()
 
 
-@pytest.mark.skipif(not PHOTOS.is_dir(), reason="the labelled photos are not here")
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="the measuring data is not here")
 def test_no_photo_of_the_labelled_set_is_flagged():
     read = {path.name: cv2.imread(str(path))[..., ::-1] for path in sorted(PHOTOS.glob("*.jpg"))}
     assert {name: flagged(picture) for name, picture in read.items() if flagged(picture)} == {}

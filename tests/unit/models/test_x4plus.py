@@ -22,7 +22,7 @@ def test_x4plus_scaled_back_down_agrees_with_its_input(x4plus, cat):
     assert np.sqrt(np.mean((back - picture) ** 2)) < 16
 
 
-@pytest.mark.skipif(not REFERENCE.is_dir(), reason="the published pair is not here")
+@pytest.mark.skipif(not REFERENCE.is_dir(), reason="the measuring data is not here")
 def test_x4plus_computes_what_its_authors_published(x4plus):
     given = cv2.imread(str(REFERENCE / "input_16x16.png"))[..., ::-1]
     published = cv2.imread(str(REFERENCE / "realesrgan_x4plus_64x64.png"))[..., ::-1]

@@ -1,0 +1,233 @@
+"""The command line."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from cli.evaluate import Pair, hit_at_1, measure, ndcg
+from cli.ingest import read_sources, read_vocabulary
+from cli.intake import categories_from, category_number, file_number
+from cli.main import app
+from pipeline.errors import JustLensError
+from pipeline.settings import settings
+from tests.fast_models import ENVIRONMENT
+from tests.pictures import encoded, plain
+
+HEADER = "docid,product_id,product_url,business_name,categories\n"
+
+
+def commands(group: click.Group | None = None) -> Iterator[list[str]]:
+    """The words of every command."""
+    top = typer.main.get_command(app) if group is None else group
+    for name, command in top.commands.items():  # type: ignore[attr-defined]
+        if hasattr(command, "commands"):
+            yield from ([name, *rest] for rest in commands(command))
+        else:
+            yield [name]
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[CliRunner]:
+    """Runs commands with fast models and a data folder of the test's own."""
+    for name, value in {**ENVIRONMENT, "JUSTLENS_DATA_DIR": str(tmp_path / "var")}.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    yield CliRunner()
+    settings.cache_clear()
+
+
+def csv_file(folder: Path, *lines: str, header: str = HEADER) -> Path:
+    path = folder / "catalogue.csv"
+    path.write_text(header + "".join(line + "\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_explains_itself_with_an_example(words: list[str]) -> None:
+    result = CliRunner().invoke(app, [*words, "--help"])
+    assert result.exit_code == 0, result.output
+    assert "Example" in result.output
+    assert "justlens " + words[0] in " ".join(result.output.split())
+
+
+def test_a_folder_is_read_with_everything_in_it_but_hidden_files(tmp_path: Path) -> None:
+    for name in ("b.jpg", "a.png", "in/c.jpg", ".hidden"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    businesses, photos = read_sources([tmp_path], "shop", "Corner", ["Cafés", "9:Bars"])
+    assert [Path(photo.source).name for photo in photos] == ["a.png", "b.jpg", "c.jpg"]
+    assert photos[2].product_id == file_number("in/c.jpg")
+    business, categories = businesses["shop"]
+    assert business.name == "Corner"
+    assert [(c.name, c.is_hot) for c in categories] == [("Cafés", True), ("Bars", False)]
+    assert categories[1].catid == 9
+
+
+def test_a_photo_has_the_same_number_by_itself_and_in_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    _, alone = read_sources([tmp_path / "a.png"], "shop", "", [])
+    _, together = read_sources([tmp_path, tmp_path / "a.png"], "shop", "", [])
+    assert [photo.key for photo in together] == [photo.key for photo in alone]
+
+
+def test_photos_need_a_business_and_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(JustLensError, match="--docid"):
+        read_sources([tmp_path], "", "", [])
+    with pytest.raises(JustLensError, match=r"no\.jpg does not exist"):
+        read_sources([tmp_path / "no.jpg"], "shop", "", [])
+
+
+def test_a_csv_file_names_businesses_and_photos(tmp_path: Path) -> None:
+    path = csv_file(
+        tmp_path,
+        "shop,1,https://a.example/1.jpg,Corner,7:Cafés|Bars",
+        "shop,2,photos/2.jpg,,",
+        "other,1,3.jpg,,",
+    )
+    businesses, photos = read_sources([path], "", "", [])
+    assert [photo.key for photo in photos] == [("shop", 1), ("shop", 2), ("other", 1)]
+    assert photos[0].source == "https://a.example/1.jpg"
+    assert photos[1].source == str(tmp_path / "photos/2.jpg")
+    assert [category.name for category in businesses["shop"][1]] == ["Cafés", "Bars"]
+    assert businesses["shop"][0].name == "Corner"
+    assert businesses["other"][0].name == "other"
+
+
+def test_a_csv_file_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "shop,1,a.jpg", header="\ufeffDocid,Product ID, Product_URL\n")
+    assert read_sources([path], "", "", [])[1][0].key == ("shop", 1)
+
+
+@pytest.mark.parametrize("bad", ["shop,x,b.jpg,,", "shop,,b.jpg,,", "shop", "shop,²,b.jpg,,"])
+def test_a_bad_number_in_a_csv_file_names_its_line(tmp_path: Path, bad: str) -> None:
+    with pytest.raises(JustLensError, match=r"catalogue\.csv, line 3: product_id"):
+        read_sources([csv_file(tmp_path, "shop,1,a.jpg,,", bad)], "", "", [])
+
+
+@pytest.mark.parametrize("line", [",2,b.jpg", "  ,2,b.jpg"])
+def test_a_csv_line_without_a_business_names_its_line(tmp_path: Path, line: str) -> None:
+    with pytest.raises(JustLensError, match=r"catalogue\.csv, line 3: docid"):
+        read_sources([csv_file(tmp_path, "shop,1,a.jpg,,", line)], "", "", [])
+
+
+def test_a_csv_file_without_a_column_names_the_column(tmp_path: Path) -> None:
+    with pytest.raises(JustLensError, match="product_url is missing"):
+        read_sources([csv_file(tmp_path, header="docid,product_id\n")], "", "", [])
+
+
+def test_a_csv_file_that_is_not_there_or_no_text_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(JustLensError, match=r"no\.csv"):
+        read_sources([tmp_path / "no.csv"], "", "", [])
+    (tmp_path / "photo.csv").write_bytes(b"\xff\xfe\x00\xd8")
+    with pytest.raises(JustLensError, match=r"photo\.csv"):
+        read_sources([tmp_path / "photo.csv"], "", "", [])
+
+
+def test_a_vocabulary_is_a_name_a_line(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("Cafés\n\n  Bars \n")
+    assert read_vocabulary(tmp_path / "names.txt") == ["Cafés", "Bars"]
+
+
+def test_category_and_file_numbers_are_the_same_on_every_machine() -> None:
+    assert category_number("Coffee Shops") == category_number(" coffee shops ") == 2526949735
+    assert file_number("a.jpg") == file_number("a.jpg") != file_number("b.jpg")
+    assert 1 <= file_number("a.jpg") < 2**63
+    assert categories_from(["a:b"])[0].name == "a:b"
+
+
+def test_hit_at_1_looks_at_the_first_one() -> None:
+    assert hit_at_1([3, 1], frozenset({3})) == 1.0
+    assert hit_at_1([1, 3], frozenset({3})) == 0.0
+    assert hit_at_1([], frozenset({3})) == 0.0
+
+
+def test_ndcg_is_as_computed_by_hand() -> None:
+    both = frozenset({1, 2})
+    ideal = 1 + 1 / math.log2(3)
+    assert ndcg([1, 2, 3], both) == pytest.approx(1.0)
+    assert ndcg([3, 1, 2], both) == pytest.approx((1 / math.log2(3) + 1 / 2) / ideal)
+    assert ndcg([3, 4, 5], both) == 0.0
+    assert ndcg([9, 8, 7, 6, 5, 1], frozenset({1})) == 0.0
+    assert ndcg([1, 2, 3, 4, 5], frozenset(range(1, 8))) == pytest.approx(1.0)
+
+
+def test_figures_are_means_over_all_pairs() -> None:
+    pairs = [
+        Pair("a", "Cafés", frozenset({1}), photos=4),
+        Pair("a", "Bars", frozenset({2}), photos=4),
+        Pair("b", "Cafés", frozenset({1, 2}), photos=2),
+    ]
+    figures = measure(pairs, [[1, 2, 3, 4], [1, 2, 3, 4], [2, 1]])
+    assert figures == {
+        "hit_at_1": 0.6667,
+        "ndcg_at_5": round((2 + 1 / math.log2(3)) / 3, 4),
+        "random_hit_at_1": 0.5,
+        "n": 3,
+    }
+
+
+def test_without_any_pair_there_is_nothing_to_measure() -> None:
+    with pytest.raises(JustLensError):
+        measure([], [])
+
+
+def test_enhance_writes_a_larger_picture(runner: CliRunner, tmp_path: Path) -> None:
+    source, target = tmp_path / "small.png", tmp_path / "new" / "large.jpg"
+    source.write_bytes(encoded(plain((40, 160, 90), width=320, height=180)))
+    result = runner.invoke(app, ["enhance", str(source), str(target), "--json"])
+    assert result.exit_code == 0, result.output
+    (report,) = json.loads(result.stdout)
+    assert (report["action"], report["before"], report["after"]) == (
+        "enhanced",
+        "320x180",
+        "1280x720",
+    )
+    with Image.open(target) as image:
+        assert (image.size, image.format) == ((1280, 720), "JPEG")
+        assert np.abs(np.asarray(image)[600, 1000].astype(int) - (40, 160, 90)).max() < 8
+
+
+def test_enhance_leaves_a_large_picture_byte_by_byte(runner: CliRunner, tmp_path: Path) -> None:
+    source, target = tmp_path / "large.png", tmp_path / "out.png"
+    source.write_bytes(encoded(plain(width=1280, height=720)))
+    result = runner.invoke(app, ["enhance", str(source), str(target), "--json"])
+    assert json.loads(result.stdout)[0]["action"] == "kept"
+    assert target.read_bytes() == source.read_bytes()
+
+
+def test_enhance_goes_on_after_a_file_that_fails_and_says_so(
+    runner: CliRunner, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    (folder / "a.png").write_text("no picture")
+    (folder / "b.png").write_bytes(encoded(plain()))
+    result = runner.invoke(app, ["enhance", str(folder), str(out), "--json"])
+    assert result.exit_code == 1
+    assert [one["action"] for one in json.loads(result.stdout)] == ["failed", "enhanced"]
+    assert [path.name for path in out.iterdir()] == ["b.png"]
+
+
+def test_raw_is_the_plain_output_of_the_network(runner: CliRunner, tmp_path: Path) -> None:
+    source, target = tmp_path / "small.png", tmp_path / "out.png"
+    pixels = plain(width=32, height=24)
+    source.write_bytes(encoded(pixels))
+    assert runner.invoke(app, ["enhance", str(source), str(target), "--raw"]).exit_code == 0
+    with Image.open(target) as image:
+        assert np.array_equal(np.asarray(image), pixels.repeat(4, axis=0).repeat(4, axis=1))
+
+
+def test_a_model_that_nobody_knows_is_one_clear_error(runner: CliRunner, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(plain()))
+    arguments = ["enhance", str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--model", "magic"]
+    result = runner.invoke(app, arguments)
+    assert isinstance(result.exception, JustLensError)
+    assert "compact, x4plus" in str(result.exception)

@@ -1,0 +1,179 @@
+"""The relevance of an image to a category."""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.embeddings import TextEmbeddings
+from pipeline.scoring import Scorer, log_share
+from pipeline.settings import Settings
+from pipeline.stores.vectors_sqlite import SqliteVectors
+from pipeline.vocabulary import Background, WordWeights
+
+SETTINGS = Settings(
+    weight_description=0.25,
+    weight_image=0.55,
+    weight_category_match=0.20,
+    softmax_scale=20.0,
+    synonym_cosine=0.75,
+    one_class_threshold=0.02,
+)
+NAMES = ("pizza", "museum", "garage", "florist", "bank", "school")
+AXES = {name: index for index, name in enumerate(NAMES)}
+
+
+def axis(name: str) -> np.ndarray:
+    return np.eye(len(NAMES), dtype=np.float32)[AXES[name]]
+
+
+def between(*names: str) -> np.ndarray:
+    """The unit vector half-way between names."""
+    total = np.sum([axis(name) for name in names], axis=0)
+    return total / np.linalg.norm(total)
+
+
+def encode(texts: Sequence[str]) -> np.ndarray:
+    """A name is an axis of its own; ``pizzeria`` is nearly the same as ``pizza``."""
+    near = axis("pizza") + 0.3 * axis("museum")
+    return np.stack(
+        [near / np.linalg.norm(near) if text == "pizzeria" else axis(text) for text in texts]
+    )
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> Iterator[SqliteVectors]:
+    store = SqliteVectors(f"sqlite:///{tmp_path}/vectors.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def scorer(vectors: SqliteVectors) -> Scorer:
+    return make(vectors, NAMES)
+
+
+def make(vectors: SqliteVectors, background: Sequence[str]) -> Scorer:
+    texts = TextEmbeddings(encode, "axes@1", vectors)
+    return Scorer(
+        SETTINGS, Background("v", tuple(background)), texts, texts, WordWeights(background)
+    )
+
+
+def test_a_log_share_is_the_log_of_a_softmax() -> None:
+    photo = between("pizza", "museum")[None]
+    background = np.stack([axis("museum"), axis("bank")])
+    found = log_share(photo, axis("pizza"), background, 20.0, 0.75)
+    cosines = [math.sqrt(0.5), math.sqrt(0.5), 0.0]
+    whole = sum(math.exp(20 * cosine) for cosine in cosines)
+    assert found[0] == pytest.approx(20 * math.sqrt(0.5) - math.log(whole), rel=1e-5)
+
+
+def test_the_more_a_photo_shows_its_target_the_larger_is_its_share() -> None:
+    photos = np.stack(
+        [
+            axis("bank"),
+            between("pizza", "bank", "school"),
+            between("pizza", "bank"),
+            axis("pizza"),
+        ]
+    )
+    background = np.stack([axis(name) for name in NAMES])
+    shares = log_share(photos, axis("pizza"), background, 20.0, 0.75)
+    assert (np.diff(shares) > 0).all()
+    assert (shares <= 0).all()
+
+
+def test_a_photo_that_is_a_little_like_everything_loses_to_one_that_is_like_little_else() -> None:
+    busy = between("pizza", "museum", "garage", "florist")
+    plain = 0.5 * axis("pizza") + math.sqrt(0.75) * np.zeros(6, dtype=np.float32)
+    assert busy @ axis("pizza") == pytest.approx(plain @ axis("pizza"))
+    background = np.stack([axis(name) for name in NAMES])
+    shares = log_share(np.stack([busy, plain]), axis("pizza"), background, 20.0, 0.75)
+    assert shares[1] > shares[0]
+
+
+def test_large_scales_neither_overflow_nor_underflow() -> None:
+    background = np.stack([axis(name) for name in NAMES])
+    shares = log_share(background, axis("pizza"), background, 5000.0, 0.75)
+    assert np.isfinite(shares).all()
+
+
+def test_near_synonyms_of_a_category_are_not_held_against_it(vectors: SqliteVectors) -> None:
+    photo = [axis("pizza")]
+    alone = make(vectors, NAMES)
+    beside = make(vectors, (*NAMES, "pizzeria"))
+    (target,) = alone.targets(["pizza"])
+    assert beside.scores(target, photo, [None], [None]) == alone.scores(
+        target, photo, [None], [None]
+    )
+    (other,) = alone.targets(["museum"])
+    assert (
+        beside.scores(other, photo, [None], [None])[0].value
+        < alone.scores(other, photo, [None], [None])[0].value
+    )
+
+
+def test_a_score_is_the_weighted_mean_of_its_parts(scorer: Scorer) -> None:
+    (target,) = scorer.targets(["pizza"])
+    (score,) = scorer.scores(target, [axis("pizza")], [between("pizza", "bank")], [True])
+    parts = score.parts
+    assert score.value == pytest.approx(
+        0.25 * parts["description"] + 0.55 * parts["image"] + 0.20 * 1.0
+    )
+    assert parts["image_cosine"] == pytest.approx(1.0)
+    assert parts["description_cosine"] == pytest.approx(math.sqrt(0.5))
+    assert 0 < parts["description"] < parts["image"] <= 1
+
+
+def test_missing_parts_leave_their_weight_to_the_others(scorer: Scorer) -> None:
+    (target,) = scorer.targets(["pizza"])
+    picture, description = between("pizza", "school"), between("pizza", "bank", "school")
+    shown, told, both, refused, nothing = scorer.scores(
+        target,
+        [picture, None, picture, picture, None],
+        [None, description, description, None, None],
+        [None, None, None, False, None],
+    )
+    assert shown.value == pytest.approx(shown.parts["image"])
+    assert told.value == pytest.approx(told.parts["description"])
+    image, words = both.parts["image"], both.parts["description"]
+    assert both.value == pytest.approx((0.55 * image + 0.25 * words) / 0.80)
+    assert refused.value == pytest.approx(0.55 * image / 0.75)
+    assert (nothing.value, nothing.parts) == (None, {})
+
+
+def test_scores_keep_the_order_of_the_images(scorer: Scorer) -> None:
+    (target,) = scorer.targets(["museum"])
+    pictures = [axis("bank"), None, axis("museum"), between("museum", "bank")]
+    values = [s.value for s in scorer.scores(target, pictures, [None] * 4, [None] * 4)]
+    assert values[1] is None
+    assert values[2] > values[3] > values[0]
+
+
+def test_a_target_is_the_mean_of_its_words_by_their_rarity(vectors: SqliteVectors) -> None:
+    def by_words(texts: Sequence[str]) -> np.ndarray:
+        return np.stack([between(*text.split()) for text in texts])
+
+    texts = TextEmbeddings(by_words, "words@1", vectors)
+    weights = WordWeights(["pizza bank", "pizza school", "pizza museum"])
+    scorer = Scorer(SETTINGS, Background("v", NAMES), texts, texts, weights)
+    (target,) = scorer.targets(["pizza bank"])
+    rare, common = weights.idf("bank"), weights.idf("pizza")
+    assert target.text @ axis("bank") / (target.text @ axis("pizza")) == pytest.approx(
+        rare / common
+    )
+    assert rare > common
+    assert target.image == pytest.approx(between("pizza", "bank"))
+
+
+def test_the_one_class_flag_says_whether_any_category_is_shown(scorer: Scorer) -> None:
+    shows, share = scorer.shows(axis("pizza"), ["museum", "pizza"])
+    assert shows
+    assert share > 0.9
+    shows, share = scorer.shows(axis("bank"), ["museum", "pizza"])
+    assert not shows
+    assert share < 0.02
+    assert scorer.shows(axis("bank"), []) == (False, 0.0)

@@ -1,0 +1,84 @@
+"""Profiles, and the settings by themselves."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline.settings import SERVICES, SOCKET_PATH_LIMIT, Settings, socket_path
+
+ADDRESSES = tuple(SERVICES)
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("JUSTLENS_"):
+            monkeypatch.delenv(name)
+
+
+def test_the_embedded_profile_keeps_everything_in_the_data_folder(tmp_path: Path) -> None:
+    chosen = Settings(data_dir=tmp_path)
+    assert chosen.profile == "embedded"
+    assert all(str(tmp_path) in getattr(chosen, name) for name in ADDRESSES)
+    assert len({getattr(chosen, name) for name in ADDRESSES}) == len(ADDRESSES)
+
+
+def test_the_services_profile_names_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUSTLENS_PROFILE", "services")
+    chosen = Settings()
+    assert {name: getattr(chosen, name) for name in ADDRESSES} == SERVICES
+
+
+@pytest.mark.parametrize("profile", ["embedded", "services"])
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_one_address_can_be_set_by_itself(
+    monkeypatch: pytest.MonkeyPatch, profile: str, name: str
+) -> None:
+    monkeypatch.setenv("JUSTLENS_PROFILE", profile)
+    before = Settings()
+    monkeypatch.setenv(f"JUSTLENS_{name.upper()}", "other://place")
+    after = Settings()
+    assert getattr(after, name) == "other://place"
+    assert all(getattr(after, n) == getattr(before, n) for n in ADDRESSES if n != name)
+
+
+def test_the_data_folder_is_absolute_whatever_the_working_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JUSTLENS_DATA_DIR", "here")
+    assert Settings().data_dir == tmp_path / "here"
+
+
+def test_numbers_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUSTLENS_BATCH_SIZE", "3")
+    assert Settings().batch_size == 3
+    monkeypatch.setenv("JUSTLENS_BATCH_SIZE", "three")
+    with pytest.raises(ValidationError, match="batch_size"):
+        Settings()
+
+
+def test_an_unknown_profile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUSTLENS_PROFILE", "cloud")
+    with pytest.raises(ValidationError, match="profile"):
+        Settings()
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        Settings().batch_size = 5
+
+
+def test_the_socket_lies_in_the_data_folder() -> None:
+    assert socket_path(Path("/srv/justlens")) == Path("/srv/justlens/valkey.sock")
+
+
+def test_a_long_data_folder_has_a_short_socket_of_its_own() -> None:
+    folders = [Path("/" + "deep/" * 30 + name) for name in ("one", "two")]
+    sockets = [socket_path(folder) for folder in folders]
+    assert all(len(str(socket)) <= SOCKET_PATH_LIMIT for socket in sockets)
+    assert sockets[0] != sockets[1]
+    assert sockets[0] == socket_path(folders[0])
+    assert str(sockets[0]) in Settings(data_dir=folders[0]).broker_url
