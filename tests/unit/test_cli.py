@@ -50,7 +50,7 @@ def csv_file(folder: Path, *lines: str, header: str = HEADER) -> Path:
     return path
 
 
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
 def test_every_command_explains_itself_with_an_example(words: list[str]) -> None:
     result = CliRunner().invoke(app, [*words, "--help"])
     assert result.exit_code == 0, result.output
@@ -137,7 +137,7 @@ def test_a_vocabulary_is_a_name_a_line(tmp_path: Path) -> None:
 
 
 def test_category_and_file_numbers_are_the_same_on_every_machine() -> None:
-    assert category_number("Coffee Shops") == category_number(" coffee shops ") == 2526949735
+    assert category_number("Coffee Shops") == category_number(" coffee shops ") == 3083128390
     assert file_number("a.jpg") == file_number("a.jpg") != file_number("b.jpg")
     assert 1 <= file_number("a.jpg") < 2**63
     assert categories_from(["a:b"])[0].name == "a:b"

@@ -61,7 +61,7 @@ def test_the_interactive_lane_goes_before_the_bulk_lane() -> None:
 def test_every_task_goes_to_the_queue_of_its_name_and_parks_its_failure() -> None:
     for task in (task for step in steps(canvas(Stage.ENHANCE)) for task in step):
         assert task.options["queue"] == task.task
-        assert "park" in [link.task for link in task.options["link_error"]]
+        assert "park" in [link["task"] for link in task.options["link_error"]]
 
 
 def test_every_task_is_given_the_same_message_and_nothing_of_the_one_before() -> None:

@@ -65,7 +65,7 @@ def test_every_field_at_fault_is_named_in_one_line() -> None:
 
 @pytest.mark.parametrize("body", [None, 5, "text", [], [BODY]])
 def test_what_is_no_object_is_no_message(body: object) -> None:
-    with pytest.raises(InvalidMessage, match="^message: "):
+    with pytest.raises(InvalidMessage, match=r"^message: "):
         ImageMessage.decode(body)
 
 
