@@ -7,10 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import typer
+from pydantic import ValidationError
 
 from cli.intake import Batch, Outcome, Photo, categories_from, file_number, running_system
 from cli.output import out, print_json, progress
 from pipeline.errors import JustLensError
+from pipeline.messages import explain
 from pipeline.queues import Lane
 from pipeline.records import Business, Category
 from pipeline.settings import settings
@@ -87,10 +89,7 @@ def read_sources(
         elif not docid:
             raise JustLensError(f"{source}: photos need --docid, the business they belong to")
         else:
-            businesses[docid] = (
-                Business(docid=docid, name=name or docid),
-                categories_from(categories),
-            )
+            businesses[docid] = (business(docid, name or docid), categories_from(categories))
             folder = source if source.is_dir() else source.parent
             found = [
                 Photo(docid, file_number(path.relative_to(folder).as_posix()), str(path))
@@ -145,7 +144,19 @@ def _add_business(businesses: Businesses, docid: str, row: dict[str, str]) -> No
     names = [name for name in (row.get("categories") or "").split("|") if name.strip()]
     if docid not in businesses or names:
         name = (row.get("business_name") or row.get("name") or docid).strip()
-        businesses[docid] = (Business(docid=docid, name=name), categories_from(names))
+        businesses[docid] = (business(docid, name), categories_from(names))
+
+
+def business(docid: str, name: str) -> Business:
+    """A business.
+
+    Raises:
+        JustLensError: the id is not one.
+    """
+    try:
+        return Business(docid=docid, name=name)
+    except ValidationError as error:
+        raise JustLensError(f"{docid!r}: {explain(error)}") from error
 
 
 def read_vocabulary(path: Path) -> list[str]:

@@ -26,6 +26,7 @@ from pipeline.settings import Settings
 from pipeline.stores import Stores
 
 POLL = 0.2
+LONGEST_NAME = 191
 # Without any progress for so long something is wrong, and waiting does not mend it.
 STALL_LIMIT = 180.0
 
@@ -64,15 +65,21 @@ def category_number(name: str) -> int:
 
 
 def categories_from(names: Sequence[str]) -> list[Category]:
-    """Categories by ``name`` or ``catid:name``; the first is the hot one."""
-    categories = []
-    for index, text in enumerate(names):
+    """Categories by ``name`` or ``catid:name``: the first is hot, a repeated one counts once.
+
+    Raises:
+        JustLensError: a name is empty or too long.
+    """
+    categories: dict[int, Category] = {}
+    for text in names:
         number, colon, name = text.partition(":")
         numbered = bool(colon) and number.strip().isdigit()
         label = (name if numbered else text).strip()
         catid = int(number) if numbered else category_number(label)
-        categories.append(Category(catid=catid, name=label, is_hot=index == 0))
-    return categories
+        if not 1 <= len(label) <= LONGEST_NAME:
+            raise JustLensError(f"a category's name has 1 to {LONGEST_NAME} characters: {label!r}")
+        categories.setdefault(catid, Category(catid=catid, name=label, is_hot=not categories))
+    return list(categories.values())
 
 
 @contextmanager

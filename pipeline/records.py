@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from pipeline.messages import ImageType, new_correlation_id
+from pipeline.messages import DocId, ImageType, new_correlation_id
 from pipeline.queues import Lane, Stage
 
 # imgrel rows under this category are the image itself, before any category: what the
@@ -39,7 +39,7 @@ class Category(Record):
 class Business(Record):
     """A business of the directory. Its categories live in the relational store."""
 
-    docid: str
+    docid: DocId
     name: str
     contract: Contract = Contract()
 
