@@ -38,6 +38,8 @@ def test_two_workers_share_the_graph(site: Site) -> None:
     site.worker(Stage.UPDATE.value, Stage.DESCRIBE.value, Stage.SCORE.value, name="cpu")
     site.take_in(10)
     site.until(lambda: site.states() == {ImageState.DONE: 10}, "ten images are done")
+    rows = site.stores.documents.relevance(["shop-1"], [1])
+    assert sorted(row.product_id for row in rows) == list(range(1, 11))
 
 
 def test_what_is_not_an_image_stops_and_is_parked_once_with_its_cause(site: Site) -> None:

@@ -1,5 +1,4 @@
 from dataclasses import astuple
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,8 +7,9 @@ import skimage.data
 
 from models import quality
 from models.errors import UnsuitableInput
+from tests.measuring import DATA
 
-PHOTOS = Path("/work/shared/data/photo_cases/photos")
+PHOTOS = DATA / "photo_cases" / "photos"
 
 
 def blurred(picture: np.ndarray, sigma: float) -> np.ndarray:

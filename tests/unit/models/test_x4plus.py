@@ -1,12 +1,11 @@
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 
 import models
+from tests.measuring import DATA
 
-REFERENCE = Path("/work/shared/data/sr_reference")
+REFERENCE = DATA / "sr_reference"
 
 
 @pytest.fixture(scope="module")
