@@ -16,7 +16,10 @@ def show_list(*, queue: str, limit: int, json_output: bool) -> None:
     if json_output:
         print_json([letter.model_dump(mode="json", exclude={"traceback"}) for letter in letters])
         return
-    table = Table("key", "image", "cause", "tries", "last", box=None)
+    table = Table(box=None)
+    for column in ("key", "image", "cause", "tries", "last"):
+        # A key that is cut off is of no use to `dlq show`.
+        table.add_column(column, overflow="fold")
     for letter in letters:
         table.add_row(
             letter.key,

@@ -92,7 +92,7 @@ def ingest(
     )
 
 
-@app.command(epilog="Example: `justlens rank shop-1 --query 'capuccino'`")
+@app.command(epilog="Example: `justlens rank shop-1 --query 'cofee'`")
 def rank(
     docid: Annotated[str, typer.Argument(help="The business.")],
     query: Annotated[str, typer.Option(help="Free text, as people type it.")] = "",

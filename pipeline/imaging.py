@@ -73,6 +73,16 @@ def content_type(content: bytes) -> str:
     )
 
 
+def count_pixels(content: bytes) -> int:
+    """Width times height by the file's header; 0 where there is none that can be read."""
+    try:
+        with Image.open(io.BytesIO(content), formats=list(FORMATS)) as image:
+            return image.width * image.height
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        # `decode` says what is wrong with it.
+        return 0
+
+
 def decode(content: bytes, max_pixels: int) -> Picture:
     """Decode a photo: JPEG, PNG, WebP, GIF (first frame), TIFF or BMP.
 

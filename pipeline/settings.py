@@ -67,6 +67,9 @@ class Settings(BaseSettings):
         12.0, description="Noise (sigma, 0-255) above which a large enough image is denoised."
     )
     max_pixels: int = Field(50_000_000, description="Larger images are refused.")
+    pixels_in_flight: int = Field(
+        24_000_000, description="Pixels of decoded photos that a worker holds at a time."
+    )
     max_bytes: int = Field(30_000_000, description="Larger files are refused.")
     fetch_timeout: float = Field(20.0, description="Seconds to fetch a photo's address.")
 

@@ -32,15 +32,15 @@ class Describe(StageTask):
 
     def work(self, run: Run) -> str:
         here = run.runtime
-        pixels = Pixels(run)
-        text = pixels.text()
-        found = here.model("describer")(
-            pixels.rgb,
-            labels=pixels.embedding().labels,
-            text=text,
-            business=_business_name(run),
-            categories=category_names(run),
-        )
+        with Pixels(run) as pixels:
+            text = pixels.text()
+            found = here.model("describer")(
+                pixels.rgb,
+                labels=pixels.embedding().labels,
+                text=text,
+                business=_business_name(run),
+                categories=category_names(run),
+            )
         encoder = here.model("text")
         vector = encoder([found.description])[0]
         here.stores.vectors.save_image(encoder.identity, "description", *run.key, vector)

@@ -19,7 +19,7 @@ from pipeline.errors import (
     UndecodableImage,
 )
 from pipeline.fetch import fetch
-from pipeline.imaging import Picture, content_type, decode, encode
+from pipeline.imaging import Picture, content_type, count_pixels, decode, encode
 from pipeline.keys import stage_key
 from pipeline.queues import Stage
 from pipeline.records import CatalogueImage, Enhancement
@@ -48,8 +48,9 @@ class Enhance(StageTask):
         fact = here.stores.documents.pixel_fact(image.sha256, "enhancement", model)
         if fact is not None:
             return f"{fact['action']}, as for the same picture before"
-        picture = decode(content, here.settings.max_pixels)
-        result = self._enhance(picture, image, here)
+        with here.pixels.take(count_pixels(content)):
+            picture = decode(content, here.settings.max_pixels)
+            result = self._enhance(picture, image, here)
         here.stores.documents.save_pixel_fact(
             image.sha256, "enhancement", model, result.model_dump(mode="json")
         )

@@ -3,6 +3,7 @@
 Tagging and describing run side by side and both need the labels: whoever comes first computes them.
 """
 
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from models.image_text import ImageEmbedding, Label
 from models.quality import WEIGHTS, flags, measure
 from models.reader import ReadText, TextLine
-from pipeline.imaging import decode, perceptual_hash
+from pipeline.imaging import count_pixels, decode, perceptual_hash
 from tasks.enhance import original
 from tasks.stage import Run
 
@@ -20,16 +21,27 @@ QUALITY_MODEL = "no-reference@1"
 
 
 class Pixels:
-    """The pixels of one run's image, decoded only when something has to be computed."""
+    """The pixels of one run's image, decoded only when something has to be computed.
+
+    A context manager: on leaving it, the pixels go back to the budget.
+    """
 
     def __init__(self, run: Run) -> None:
+        self._held = ExitStack()
         self._run = run
         self._documents = run.runtime.stores.documents
+
+    def __enter__(self) -> "Pixels":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
 
     @cached_property
     def rgb(self) -> np.ndarray:
         """(H, W, 3) uint8, on white where the photo is transparent."""
         _, content = original(self._run)
+        self._held.enter_context(self._run.runtime.pixels.take(count_pixels(content)))
         return decode(content, self._run.runtime.settings.max_pixels).on_white()
 
     def embedding(self) -> ImageEmbedding:

@@ -1,4 +1,4 @@
-"""What a worker process has one of: stores, models, batcher, isolation, watchdog."""
+"""What a worker process has one of: stores, models, pixel budget, isolation, watchdog."""
 
 import threading
 from functools import cached_property, lru_cache
@@ -11,6 +11,7 @@ from pipeline.scoring import Scorer
 from pipeline.settings import Settings, settings
 from pipeline.stores import Stores, open_stores
 from pipeline.vocabulary import WordWeights, current_background
+from tasks.budget import PixelBudget
 from tasks.isolation import Isolation
 from tasks.watchdog import Watchdog
 
@@ -21,6 +22,7 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.isolation = Isolation()
+        self.pixels = PixelBudget(settings.pixels_in_flight)
         self._models: dict[str, Model] = {}
         self._lock = threading.RLock()
         self._scorer: tuple[str, Scorer] | None = None

@@ -29,9 +29,9 @@ class Tag(StageTask):
 
     def work(self, run: Run) -> str:
         here = run.runtime
-        pixels = Pixels(run)
-        embedding = pixels.embedding()
-        measures = pixels.measures()
+        with Pixels(run) as pixels:
+            embedding = pixels.embedding()
+            measures = pixels.measures()
         shows, share = here.scorer().shows(embedding.vector, category_names(run))
         encoder = here.model("image_text")
         here.stores.vectors.save_image(encoder.space, "picture", *run.key, embedding.vector)
