@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from pipeline.graph import STEPS, Sender, next_stage
 from pipeline.queues import Stage
@@ -34,14 +34,20 @@ def reconcile(
     depths: Mapping[str, int],
     settings: Settings,
     now: float,
+    in_flight: Callable[[], Collection[tuple[str, int]]] = frozenset,
 ) -> int:
     """Send the rest of the graph for every stuck image; returns how many.
 
     Args:
         depths: messages that wait in each queue.
         now: Unix time.
+        in_flight: gives the (docid, product_id) of images that are certain to have a message, for
+            a worker may be at one for longer than ``stuck_after``; asked only if some seem stuck.
     """
     images = documents.waiting_images(now - settings.stuck_after)
+    if images:
+        certain = in_flight()
+        images = [image for image in images if (image.docid, image.product_id) not in certain]
     known = documents.metadata([(image.docid, image.product_id) for image in images])
     sent = 0
     for image in images:

@@ -1,6 +1,7 @@
 """``image_jobs``: work on graphs rather than on images."""
 
 import time
+from functools import partial
 from typing import Any
 
 from celery import Task
@@ -9,7 +10,7 @@ from pipeline.graph import Sender
 from pipeline.queues import QUEUES
 from pipeline.reconcile import reconcile
 from tasks.runtime import runtime
-from tasks.worker import recover_from_dead_workers
+from tasks.worker import certain_messages, recover_from_dead_workers
 
 
 class Reconcile(Task):
@@ -23,6 +24,11 @@ class Reconcile(Task):
         recover_from_dead_workers(self.app)
         sender = Sender(self.app)
         sent = reconcile(
-            here.stores.documents, sender, sender.depths(QUEUES), here.settings, time.time()
+            here.stores.documents,
+            sender,
+            sender.depths(QUEUES),
+            here.settings,
+            time.time(),
+            partial(certain_messages, self.app),
         )
         return {"sent": sent}

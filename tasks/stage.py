@@ -119,8 +119,6 @@ class StageTask(Task):
         ):
             log.info("%s/%s has moved on, nothing to do", message.docid, message.product_id)
             return {"outcome": SUPERSEDED}
-        moved = {"stage": self.stage, "state": ImageState.QUEUED, "moved_at": started}
-        documents.update_image(image.docid, image.product_id, image.generation, moved)
         metadata = documents.metadata([(image.docid, image.product_id)])
         run = Run(message, image, metadata.get((image.docid, image.product_id)), here)
         key = stage_key(self.stage, *self.inputs(run))
@@ -128,6 +126,9 @@ class StageTask(Task):
             self._ignore_copy(run)
             self.ended(run)
             return {"outcome": "done", "detail": "done before"}
+        # Only now: a late copy must not bring back an image that is done.
+        moved = {"stage": self.stage, "state": ImageState.QUEUED, "moved_at": started}
+        documents.update_image(*run.fence, moved)
         detail = self.work(run)
         self._record(run, key, "done", detail, started)
         self.ended(run)

@@ -102,7 +102,7 @@ def images_in_flight(app: Celery) -> set[tuple[str, int]]:
 
     A message that a worker was just taking when it was killed is in neither place: kombu takes it
     from the queue and notes it in two steps. What is queued by the records and not found here has
-    lost its message. Reads every waiting message, and is called only after a worker has died.
+    lost its message. Reads every waiting message: called only when something seems to be lost.
     """
     found = set()
     with app.connection_for_read() as connection:

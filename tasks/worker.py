@@ -93,6 +93,11 @@ def recover_from_dead_workers(app: Celery) -> int:
     return dead
 
 
+def certain_messages(app: Celery) -> set[tuple[str, int]]:
+    """Images that have a message in a queue or in a worker, where the broker can be asked."""
+    return images_in_flight(app) if _lock else set()
+
+
 def _ensure_broker(here: Runtime) -> None:
     here.settings.data_dir.mkdir(parents=True, exist_ok=True)
     if EmbeddedBroker.wanted(here.settings):

@@ -89,6 +89,15 @@ def test_a_queued_image_with_a_backlog_before_it_is_left_alone(
     assert outbox.sent == []
 
 
+def test_an_image_that_a_worker_is_at_for_long_is_left_alone(
+    documents: SqliteDocuments, outbox: Outbox
+) -> None:
+    lay(documents, 1, ImageState.QUEUED, Stage.ENHANCE, Stage.UPDATE)
+    lay(documents, 2, ImageState.QUEUED, Stage.ENHANCE, Stage.UPDATE)
+    assert reconcile(documents, outbox, NOTHING_WAITS, SETTINGS, NOW, lambda: {("shop", 1)}) == 1
+    assert sent(outbox) == [(2, Stage.TAG)]
+
+
 def test_a_queued_image_whose_queue_is_empty_is_sent_from_where_it_was(
     documents: SqliteDocuments, outbox: Outbox
 ) -> None:
