@@ -40,7 +40,12 @@ def demo(port: Port = 0, json_output: Json = False) -> None:
 
 @app.command(epilog="Examples: `justlens up` - `justlens up --port 8080 --flower admin:secret`")
 def up(
-    port: Port = 8000,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port of the web applications; 0: a free one.  [JUSTLENS_API_PORT, 8000]"
+        ),
+    ] = None,
     flower: Annotated[str, typer.Option(help="Start Flower, too, behind this user:password.")] = "",
     json_output: Json = False,
 ) -> None:

@@ -9,9 +9,10 @@ from pipeline.errors import JustLensError
 from pipeline.settings import settings
 
 
-def up(*, port: int, flower: str, json_output: bool) -> None:
+def up(*, port: int | None, flower: str, json_output: bool) -> None:
     """Run the system until it is told to stop (Ctrl-C or SIGTERM)."""
     chosen = settings()
+    port = chosen.api_port if port is None else port
     system = System(chosen, port=port or free_port(chosen.api_host), flower=flower)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

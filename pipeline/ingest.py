@@ -9,11 +9,11 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import InvalidMessage
 from pipeline.imaging import content_type
-from pipeline.messages import ImageJob, ImageType
+from pipeline.messages import ImageJob, ImageType, explain
 from pipeline.queues import Lane, Stage
 from pipeline.records import Business, CatalogueImage, Category, ImageState
 from pipeline.settings import Settings
@@ -77,7 +77,12 @@ class Intake:
             raise InvalidMessage(
                 f"the file has {len(content)} bytes, the limit is {self._settings.max_bytes}"
             )
-        job = ImageJob(docid=docid, product_id=product_id, product_url="", image_type=image_type)
+        try:
+            job = ImageJob(
+                docid=docid, product_id=product_id, product_url="", image_type=image_type
+            )
+        except ValidationError as error:
+            raise InvalidMessage(explain(error)) from error
         sha256 = hashlib.sha256(content).hexdigest()
         kind = content_type(content)
         key = object_key("originals", sha256, kind)
@@ -94,8 +99,7 @@ class Intake:
                 image_type=image_type,
                 force=force,
                 lane=lane,
-            ),
-            Stage.ENHANCE,
+            )
         )
 
     def accept_job(
@@ -124,7 +128,7 @@ class Intake:
             force=job.force,
             lane=lane,
         )
-        return self._accept(image, Stage.ENHANCE)
+        return self._accept(image)
 
     def delete(self, docid: str, product_id: int) -> bool:
         """Leave a tombstone: what is in flight meets it and stops."""
@@ -143,11 +147,11 @@ class Intake:
         )
         return self._queue(image, start)
 
-    def _accept(self, image: CatalogueImage, start: Stage) -> Receipt:
+    def _accept(self, image: CatalogueImage) -> Receipt:
         stored, work = self._stores.documents.accept_image(image)
         if not work:
             return _receipt(stored, queued=False)
-        return self._queue(stored, start)
+        return self._queue(stored, Stage.ENHANCE)
 
     def _queue(self, image: CatalogueImage, start: Stage) -> Receipt:
         self._send(image, start)

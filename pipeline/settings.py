@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     text_reader: str = "rapidocr"
 
     api_host: str = "127.0.0.1"
-    api_port: int = 8000
+    api_port: int = Field(8000, description="Of `justlens up`, unless --port is given.")
     threads: int = Field(
         default=os.cpu_count() or 1, description="Compute threads of this process.", ge=1
     )

@@ -4,6 +4,7 @@ By itself Celery logs and drops a message that is not a task, names an unknown t
 decode; on the Redis transport even a rejected one is gone.
 """
 
+import logging
 from typing import Any
 
 from celery.worker.consumer import Consumer
@@ -11,6 +12,8 @@ from celery.worker.consumer import Consumer
 from pipeline.dead_letters import Parking, Publisher, letter_from
 from pipeline.errors import InvalidMessage
 from tasks.runtime import runtime
+
+log = logging.getLogger(__name__)
 
 
 class ParkingConsumer(Consumer):
@@ -45,9 +48,4 @@ class ParkingConsumer(Consumer):
             args=[body],
         )
         Parking(runtime().stores.documents, Publisher(self.app)).park(letter, ends_image=False)
-        message.ack_log_error(_log, self.connection_errors)
-
-
-from celery.utils.log import get_logger  # noqa: E402
-
-_log = get_logger(__name__)
+        message.ack_log_error(log, self.connection_errors)

@@ -6,7 +6,6 @@ from pipeline.imaging import decode
 from pipeline.queues import Stage
 from pipeline.records import Enhancement
 from tasks.enhance import enhancement_model, original, unchanged
-from tasks.runtime import Runtime
 from tasks.stage import Run, StageTask
 
 
@@ -18,11 +17,11 @@ class Update(StageTask):
     stops_on = (Exception,)
 
     def inputs(self, run: Run) -> tuple[Any, ...]:
-        fact = _fact(run.runtime, run)
+        fact = _fact(run)
         return run.image.sha256, fact["key"] if fact else None
 
     def work(self, run: Run) -> str:
-        fact = _fact(run.runtime, run)
+        fact = _fact(run)
         enhancement = Enhancement.model_validate(fact) if fact else _without(run)
         documents = run.runtime.stores.documents
         documents.patch_metadata(*run.fence, {"enhancement": enhancement.model_dump(mode="json")})
@@ -42,6 +41,6 @@ def _without(run: Run) -> Enhancement:
     return unchanged(image, picture, "failed", detail)
 
 
-def _fact(here: Runtime, run: Run) -> dict[str, Any] | None:
-    model = enhancement_model(here, run.image)
-    return here.stores.documents.pixel_fact(run.image.sha256, "enhancement", model)
+def _fact(run: Run) -> dict[str, Any] | None:
+    model = enhancement_model(run.runtime, run.image)
+    return run.runtime.stores.documents.pixel_fact(run.image.sha256, "enhancement", model)
