@@ -16,12 +16,24 @@ if TYPE_CHECKING:
 
 # Scheme of an address to the class that serves it. A class is imported when its scheme is asked
 # for, so that an installation without a server's client library works.
-DOCUMENTS = {"sqlite": "pipeline.stores.documents_sqlite:SqliteDocuments"}
+DOCUMENTS = {
+    "sqlite": "pipeline.stores.documents_sqlite:SqliteDocuments",
+    **dict.fromkeys(
+        ("mongodb", "mongodb+srv"), "pipeline.stores.documents_mongo:MongoDocuments"
+    ),
+}
 RELATIONAL = dict.fromkeys(
     ("sqlite", "mysql+pymysql", "mariadb+pymysql"), "pipeline.stores.relational:Directory"
 )
-OBJECTS = {"file": "pipeline.stores.objects_folder:FolderObjects"}
-VECTORS = {"sqlite": "pipeline.stores.vectors_sqlite:SqliteVectors"}
+OBJECTS = {
+    "file": "pipeline.stores.objects_folder:FolderObjects",
+    **dict.fromkeys(("s3", "s3+http"), "pipeline.stores.objects_s3:S3Objects"),
+}
+VECTORS = {
+    "sqlite": "pipeline.stores.vectors_sqlite:SqliteVectors",
+    "milvus": "pipeline.stores.vectors_milvus:MilvusVectors",
+    "milvus+tls": "pipeline.stores.vectors_milvus:MilvusVectors",
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,11 @@ class Stores:
     def check(self) -> dict[str, str]:
         """The name of each store with what is wrong with it; empty where it answers."""
         return {field.name: _trouble(getattr(self, field.name)) for field in fields(self)}
+
+    def prepare(self) -> None:
+        """Make what each store needs on its server: tables, indexes, a bucket, collections."""
+        for field in fields(self):
+            getattr(self, field.name).prepare()
 
     def close(self) -> None:
         """Give all connections back."""

@@ -152,6 +152,10 @@ class DocumentStore(ABC):
     def delivery_cause(self, task_id: str) -> str:
         """The noted cause, or an empty string."""
 
+    @abstractmethod
+    def forget_deliveries(self, task_id: str) -> None:
+        """Drop the count and the cause: a process has survived the run."""
+
     # dead_letters
 
     @abstractmethod
@@ -182,6 +186,9 @@ class DocumentStore(ABC):
         """Keep a named JSON value."""
 
     # life
+
+    def prepare(self) -> None:  # noqa: B027 - what is embedded prepares itself
+        """Make what the store needs on its server; safe to repeat, and to run beside others."""
 
     @abstractmethod
     def check(self) -> None:

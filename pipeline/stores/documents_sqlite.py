@@ -220,7 +220,8 @@ _NOTE_DELIVERY = _new_delivery.on_conflict_do_update(
     index_elements=["task_id"], set_={"cause": _new_delivery.excluded.cause}
 )
 _READ_CAUSE = select(_deliveries.c.cause).where(_deliveries.c.task_id == bindparam("task_id"))
-_FORGET_DELIVERIES = delete(_deliveries).where(_deliveries.c.counted_at < bindparam("before"))
+_FORGET_OLD_DELIVERIES = delete(_deliveries).where(_deliveries.c.counted_at < bindparam("before"))
+_FORGET_DELIVERIES = delete(_deliveries).where(_deliveries.c.task_id == bindparam("of_task"))
 _SAVE_DEAD_LETTER = _upsert(_dead_letters)
 _READ_DEAD_LETTER = select(_dead_letters.c.body).where(_dead_letters.c.key == bindparam("of_key"))
 _DROP_DEAD_LETTER = delete(_dead_letters).where(_dead_letters.c.key == bindparam("of_key"))
@@ -410,7 +411,7 @@ class SqliteDocuments(DocumentStore):
         now = time.time()
         row = {"task_id": task_id, "count": 1, "cause": "", "counted_at": now}
         with self._database.writing() as connection:
-            connection.execute(_FORGET_DELIVERIES, {"before": now - DELIVERIES_KEPT_SECONDS})
+            connection.execute(_FORGET_OLD_DELIVERIES, {"before": now - DELIVERIES_KEPT_SECONDS})
             return connection.execute(_COUNT_DELIVERY, row).scalar_one()
 
     def note_delivery(self, task_id: str, cause: str) -> None:
@@ -421,6 +422,10 @@ class SqliteDocuments(DocumentStore):
     def delivery_cause(self, task_id: str) -> str:
         with self._database.reading() as connection:
             return connection.execute(_READ_CAUSE, {"task_id": task_id}).scalar() or ""
+
+    def forget_deliveries(self, task_id: str) -> None:
+        with self._database.writing() as connection:
+            connection.execute(_FORGET_DELIVERIES, {"of_task": task_id})
 
     # dead_letters
 

@@ -58,6 +58,9 @@ class ObjectStore(ABC):
     def url(self, key: str) -> str:
         """The address under which pages find the object; empty for an empty key."""
 
+    def prepare(self) -> None:  # noqa: B027 - what is embedded prepares itself
+        """Make what the store needs on its server; safe to repeat, and to run beside others."""
+
     @abstractmethod
     def check(self) -> None:
         """Raise ``StoreUnavailable`` unless the store answers."""

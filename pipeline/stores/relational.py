@@ -199,6 +199,9 @@ class Directory:
 
     # life
 
+    def prepare(self) -> None:
+        """Bring the tables of a server up to date; safe to repeat."""
+
     def check(self) -> None:
         """Raise ``StoreUnavailable`` unless the store answers."""
         self._database.check()

@@ -47,6 +47,9 @@ class VectorStore(ABC):
     def delete_image(self, docid: str, product_id: int) -> None:
         """Drop all vectors of one image."""
 
+    def prepare(self) -> None:  # noqa: B027 - what is embedded prepares itself
+        """Make what the store needs on its server; safe to repeat, and to run beside others."""
+
     @abstractmethod
     def check(self) -> None:
         """Raise ``StoreUnavailable`` unless the store answers."""

@@ -380,6 +380,16 @@ class TestDeliveries:
         assert documents.count_delivery("t") == 1
         assert documents.delivery_cause("t") == "why"
 
+    def test_what_a_process_has_survived_is_counted_anew(self, documents):
+        for task in ("t", "other"):
+            documents.count_delivery(task)
+            documents.note_delivery(task, "why")
+        documents.forget_deliveries("t")
+        documents.forget_deliveries("never counted")
+        assert documents.delivery_cause("t") == ""
+        assert documents.count_delivery("t") == 1
+        assert documents.count_delivery("other") == 2
+
 
 class TestDeadLetters:
     def test_one_failure_parked_twice_is_one_record_that_counts(self, documents):
@@ -459,6 +469,20 @@ class TestLife:
         assert documents.image(*KEY).generation == 1
         documents.close()
 
+    def test_scores_that_processes_write_for_one_business_are_all_kept(self, open_documents):
+        wrote = run_side_by_side(score_images, [(open_documents, number) for number in range(WRITERS)])
+        assert wrote == [True] * WRITERS
+        documents = open_documents()
+        rows = documents.relevance(["B1"], [3, 4])
+        expected = {
+            (number, catid): (number - 1) // IMAGES_EACH
+            for number in range(1, WRITERS * IMAGES_EACH + 1)
+            for catid in (3, 4)
+        }
+        assert {(row.product_id, row.catid): row.score for row in rows} == expected
+        assert all(row.card.alt == f"by {row.score:.0f}" for row in rows)
+        documents.close()
+
     def test_what_was_accepted_outlives_kill_9(self, open_documents):
         run_and_kill(accept_many, open_documents)
         documents = open_documents()
@@ -469,6 +493,24 @@ class TestLife:
 
 
 ROUNDS = 30
+WRITERS = 8
+IMAGES_EACH = 5
+
+
+def score_images(open_documents: Opener, writer: int) -> bool:
+    """Score images of one business under several categories, twice over."""
+    documents = open_documents()
+    numbers = range(writer * IMAGES_EACH + 1, (writer + 1) * IMAGES_EACH + 1)
+    for number in numbers:
+        documents.accept_image(photo(product_id=number))
+    kept = [
+        documents.save_relevance([scored(catid, product_id=number, score=score) for catid in (3, 4)])
+        and documents.patch_relevance("B1", number, 1, {"card.alt": f"by {writer}"})
+        for score in (0.1, float(writer))
+        for number in numbers
+    ]
+    documents.close()
+    return all(kept)
 
 
 def hammer(open_documents: Opener, name: str) -> list[int]:
