@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+DOCKERFILES := $(filter-out %.dockerignore,$(wildcard docker/Dockerfile.*))
 
 .PHONY: install demo test test-services chaos lint bench up docs
 
@@ -41,6 +42,8 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose*.yaml
+	$(BIN)/hadolint --config docker/.hadolint.yaml $(DOCKERFILES)
 
 bench: install
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done

@@ -1,9 +1,10 @@
 """Every Celery setting of JustLens, each with its reason."""
 
-from kombu import Exchange, Queue
+from kombu.transport import TRANSPORT_ALIASES
 
+from pipeline import topology
 from pipeline.joins import join_backend
-from pipeline.queues import JOBS, QUEUES, Lane
+from pipeline.queues import JOBS
 from pipeline.settings import settings
 
 _settings = settings()
@@ -17,13 +18,11 @@ accept_content = ["json"]
 task_serializer = "json"
 result_serializer = "json"
 
-# A topic exchange, because delayed messages on RabbitMQ's quorum queues are held in a worker's
-# slot with a direct one.
-_exchange = Exchange("justlens", type="topic", durable=True)
-task_queues = [Queue(name, _exchange, routing_key=name, durable=True) for name in QUEUES]
+# The bulk lanes are queues, too, and come last: see `pipeline.topology`, also for their arguments.
+task_queues = topology.work_queues()
 task_default_queue = JOBS
-task_default_exchange = "justlens"
-task_default_exchange_type = "topic"
+task_default_exchange = topology.EXCHANGE.name
+task_default_exchange_type = topology.EXCHANGE.type
 task_default_routing_key = JOBS
 # A misspelt queue is an error at the sender, not a new queue that nobody reads.
 task_create_missing_queues = False
@@ -36,9 +35,6 @@ task_acks_on_failure = True
 task_acks_on_timeout = True
 # One message a slot: what a slow worker holds in reserve, a free one could have done.
 worker_prefetch_multiplier = 1
-# Tasks that a stage starts stay in its lane.
-task_inherit_parent_priority = True
-task_default_priority = int(Lane.INTERACTIVE)
 
 # Threads share one copy of the model and one batcher; the number of slots follows the queues.
 worker_pool = "threads"
@@ -49,8 +45,9 @@ worker_send_task_events = True
 # Without a broker at start a worker waits for it.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
-# After a lost connection unacknowledged messages come back: their first run is of no use.
-worker_cancel_long_running_tasks_on_connection_loss = True
+# A thread cannot be cancelled. What runs while the connection is lost ends and leaves its result;
+# its message comes back and finds the work done.
+worker_cancel_long_running_tasks_on_connection_loss = False
 # The log keeps the format that the process was started with.
 worker_hijack_root_logger = True
 worker_log_format = "%(asctime)s %(levelname)s %(processName)s %(message)s"
@@ -69,17 +66,31 @@ task_publish_retry_policy = {
     "interval_max": 0.5,
 }
 
+# A dead connection is found within a minute, whatever the network says.
+broker_heartbeat = 30
+# Seconds to connect: a request must not hang on a dead broker.
+broker_connection_timeout = 3
+
 if broker_url.startswith(("redis", "rediss")):
+    # Kombu's transport stops at a message that is not in its own form: ours takes any.
+    TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "pipeline.valkey:Transport"))
     broker_transport_options = {
-        # Lanes: within a queue the lower number goes first, the bulk lane when it is empty.
-        "priority_steps": [int(lane) for lane in Lane],
+        # Queues are asked in the order in which a worker names them: the bulk lanes last.
         "queue_order_strategy": "priority",
+        "priority_steps": [0],
         # A living worker's message never comes back by age: how long a backlog or a training may
         # take is not known. A dead worker's is given back by `tasks.unacked`.
         "visibility_timeout": _WEEK,
         "socket_keepalive": True,
     }
     result_backend_transport_options = {"visibility_timeout": _WEEK}
+else:
+    # A message is sent when RabbitMQ has written it to a majority of its nodes, not before.
+    broker_transport_options = {"confirm_publish": True}
+    # A retry waits in RabbitMQ, not in a worker's slot.
+    broker_native_delayed_delivery_queue_type = topology.DELAY_QUEUES
+    # Prefetch is given to each consumer by itself: quorum queues know no other.
+    worker_detect_quorum_queues = True
 
 enable_utc = True
 timezone = "UTC"
@@ -89,7 +100,8 @@ beat_schedule = {
     "reconcile": {
         "task": "reconcile",
         "schedule": _settings.reconcile_every,
-        # A run that waited longer than its interval is replaced by the next.
-        "options": {"queue": JOBS, "expires": _settings.reconcile_every},
+        # Without an expiry, for what expires in a queue is a dead letter on RabbitMQ. Runs that
+        # have piled up while no worker was there do nothing after the first.
+        "options": {"queue": JOBS},
     },
 }

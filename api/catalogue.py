@@ -1,11 +1,11 @@
 """The catalogue API: which images of a business are valid and why the others are not."""
 
-import re
 import time
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
 from api.problems import problem_responses
@@ -14,11 +14,9 @@ from pipeline.catalogue import WORDS, Reason, invalid_reasons
 from pipeline.errors import ObjectMissing, UnknownBusiness
 from pipeline.messages import DocId
 from pipeline.records import CatalogueImage, Flags, ImageMetadata, ImageState
-from pipeline.stores.objects import CACHE_CONTROL, ObjectStore, content_type_of
+from pipeline.stores.objects import CACHE_CONTROL, ObjectStore, check_key, content_type_of
 
 NEEDS = ("documents", "objects")
-
-KEY = re.compile(r"[a-z0-9][a-z0-9.]*(/[a-z0-9][a-z0-9.]*)*")
 
 router = APIRouter(tags=["catalogue"])
 
@@ -121,15 +119,29 @@ def _entry(
     "/objects/{key:path}",
     summary="An original or an enhanced version",
     response_class=Response,
-    responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
+    responses={
+        **problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
+        HTTPStatus.TEMPORARY_REDIRECT.value: {"description": "The object store serves it itself"},
+    },
 )
 @router.head("/objects/{key:path}", include_in_schema=False)
 def stored_object(
-    services: ServicesOf, key: str, if_none_match: Annotated[str, Header()] = ""
+    request: Request,
+    services: ServicesOf,
+    key: str,
+    if_none_match: Annotated[str, Header()] = "",
 ) -> Response:
-    """The bytes under a content-addressed name: what lies there never changes."""
-    if not KEY.fullmatch(key):
-        raise ObjectMissing(f"no object {key}")
+    """The bytes under a content-addressed name: what lies there never changes.
+
+    S3 serves them itself, under an address that is signed here and holds for some days.
+    """
+    try:
+        check_key(key)
+    except ValueError as error:
+        raise ObjectMissing(f"no object {key}") from error
+    if direct := services.stores.objects.direct_url(key, request.method):
+        # The signature can end before any time named here does: the keys of a role change.
+        return RedirectResponse(direct, headers={"Cache-Control": "no-cache"})
     tag = f'"{key.rpartition("/")[2]}"'
     headers = {"Cache-Control": CACHE_CONTROL, "ETag": tag, "X-Content-Type-Options": "nosniff"}
     if tag in if_none_match and services.stores.objects.exists(key):

@@ -5,14 +5,15 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, HTTPException, Path, Response, UploadFile
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.problems import problem_responses
 from api.wiring import ServicesOf, application
+from pipeline.bridge import job_from, start_of
 from pipeline.errors import InvalidMessage, UnknownImage
 from pipeline.ingest import Receipt
-from pipeline.messages import CatId, DocId, ImageJob, ImageType, ProductId, explain
-from pipeline.queues import JOBS, Stage
+from pipeline.messages import CatId, DocId, ImageType, ProductId
+from pipeline.queues import Stage
 from pipeline.records import Business, Category, Contract, ImageState, StageRecord
 
 NEEDS = ("documents", "directory", "objects", "broker")
@@ -108,24 +109,11 @@ UNAVAILABLE = problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERV
 )
 def push_to_queue(services: ServicesOf, push: Push) -> Receipt:
     """The image enters the graph at the stage whose queue is named; `image_jobs`: at the first."""
-    start = _start(push.data.queue_name)
     try:
-        job = ImageJob.model_validate(push.data.message)
-    except ValidationError as error:
-        raise InvalidMessage(explain(error)) from error
-    return services.intake.accept_job(job, start=start)
-
-
-def _start(queue: str) -> Stage:
-    if queue == JOBS:
-        return Stage.ENHANCE
-    try:
-        return Stage(queue)
-    except ValueError:
-        known = ", ".join((*Stage, JOBS))
-        raise InvalidMessage(
-            f"queue_name: {queue!r} takes no image jobs; these do: {known}"
-        ) from None
+        start = start_of(push.data.queue_name)
+    except InvalidMessage as error:
+        raise InvalidMessage(f"queue_name: {error}") from error
+    return services.intake.accept_job(job_from(push.data.message), start=start)
 
 
 @router.post(

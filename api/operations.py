@@ -1,12 +1,18 @@
 """What operators look at: whether a process lives, whether it can serve, and its figures."""
 
 import time
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, Metric, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pipeline.backlog import Backlog
+from pipeline.errors import BrokerUnavailable
 
 # The answer to a page is due in 200 ms: the buckets are close around it.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5, 10.0)
@@ -14,6 +20,8 @@ LABELS = ("method", "route", "status")
 
 REQUESTS = Counter("justlens_requests", "Requests answered.", LABELS)
 SECONDS = Histogram("justlens_request_seconds", "Seconds to the end.", LABELS, buckets=BUCKETS)
+
+BROKER_UP = "Whether the broker answers."
 
 # Queries are answered without these, with fewer means.
 DISPENSABLE = ("vectors", "text_encoder")
@@ -59,9 +67,36 @@ def ready(request: Request, response: Response) -> Readiness:
 
 
 @router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
-def metrics() -> Response:
-    """Requests and their latency by method, route template and status."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+def metrics(request: Request) -> Response:
+    """Requests and their latency by method, route template and status; store latency.
+
+    An application that needs the broker also tells what waits in its queues.
+    """
+    text = generate_latest()
+    if "broker" in request.app.state.needs:
+        text += generate_latest(QueueDepths(request.app.state.services.broker.backlog))
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+class QueueDepths(Collector):
+    """What waits in the queues, asked of the broker while Prometheus waits for the answer."""
+
+    def __init__(self, backlog: Callable[[], Backlog]) -> None:
+        self._backlog = backlog
+
+    def collect(self) -> Iterator[Metric]:
+        """The gauges; of a broker that does not answer only that it does not."""
+        depths = GaugeMetricFamily(
+            "justlens_queue_depth", "Messages that wait.", labels=("queue", "lane")
+        )
+        try:
+            for labels, count in self._backlog().items():
+                depths.add_metric(labels, count)
+        except BrokerUnavailable:
+            yield GaugeMetricFamily("justlens_broker_up", BROKER_UP, value=0)
+        else:
+            yield GaugeMetricFamily("justlens_broker_up", BROKER_UP, value=1)
+            yield depths
 
 
 class Metrics:

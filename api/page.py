@@ -118,7 +118,9 @@ def _render(
         {"results": results, "query": query.strip(), "trouble": trouble},
         status_code=status.value,
         headers={
-            "Content-Security-Policy": _policy(services.settings.public_objects_url),
+            "Content-Security-Policy": _policy(
+                services.settings.public_objects_url, services.stores.objects.origin
+            ),
             "Referrer-Policy": "same-origin",
             "X-Content-Type-Options": "nosniff",
             "Cache-Control": "no-store",
@@ -156,10 +158,10 @@ def _found(services: Services, query: str) -> list[Business]:
     return list({b.docid: b for b in (*named, *under, *everyone)}.values())
 
 
-def _policy(objects: str) -> str:
+def _policy(*objects: str) -> str:
     """The Content-Security-Policy: nothing inline, nothing from elsewhere but pictures."""
-    address = urlsplit(objects)
-    pictures = f" {address.scheme}://{address.netloc}" if address.netloc else ""
+    addresses = (urlsplit(address) for address in objects)
+    pictures = "".join(f" {one.scheme}://{one.netloc}" for one in addresses if one.netloc)
     return "; ".join(
         (
             "default-src 'none'",

@@ -20,6 +20,7 @@ from api import operations, problems
 from models.errors import ModelError
 from models.image_text import ImageTextEncoder
 from models.text import TextEncoder
+from pipeline.backlog import Backlog
 from pipeline.embeddings import TextEmbeddings
 from pipeline.errors import BrokerUnavailable, ConfigurationError, StoreUnavailable
 from pipeline.graph import Sender
@@ -39,8 +40,8 @@ class Broker(Protocol):
     def __call__(self, image: CatalogueImage, start: Stage = Stage.ENHANCE) -> None:
         """Send the graph of an image."""
 
-    def depths(self, queues: tuple[str, ...]) -> dict[str, int]:
-        """Messages that wait in each queue."""
+    def backlog(self) -> Backlog:
+        """Messages that wait in each lane of each queue."""
 
 
 class Services:
@@ -120,7 +121,7 @@ class Services:
 
     def _broker_trouble(self) -> str:
         try:
-            self.broker.depths(())
+            self.broker.backlog()
         except BrokerUnavailable as error:
             return str(error)
         return ""

@@ -1,7 +1,10 @@
 """``justlens doctor``: what the system needs, and whether it is there."""
 
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from functools import partial
 from importlib.metadata import version
 
 import typer
@@ -11,42 +14,93 @@ from cli.output import out, print_json
 from models import artefacts
 from models.errors import ModelError
 from pipeline.broker import EmbeddedBroker
-from pipeline.errors import JustLensError
+from pipeline.errors import BrokerUnavailable, JustLensError, StoreUnavailable
+from pipeline.graph import Sender
+from pipeline.joins import join_server
 from pipeline.settings import Settings, settings
-from pipeline.stores import open_stores
+from pipeline.stores import Stores, open_stores
 
 PACKAGES = ("celery", "kombu", "torch", "onnxruntime", "fastapi", "sqlalchemy", "numpy")
 LEAST_DISK = 2 * 1024**3
+
+# Where the address of each server is set.
+ADDRESSES = {
+    "documents": "JUSTLENS_DOCUMENTS_URL",
+    "directory": "JUSTLENS_RELATIONAL_URL",
+    "objects": "JUSTLENS_OBJECTS_URL",
+    "vectors": "JUSTLENS_VECTORS_URL",
+    "broker": "JUSTLENS_BROKER_URL",
+    "joins": "JUSTLENS_RESULT_URL",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found out about one dependency.
+
+    Attributes:
+        detail: its version, or what is wrong.
+        latency_ms: of an answer; none where nothing was asked, or nothing answered.
+        advice: what to do about it; empty: nothing.
+    """
+
+    ok: bool
+    detail: str
+    latency_ms: float | None = None
+    advice: str = ""
 
 
 def doctor(*, json_output: bool) -> None:
     """Exit status 1 when something that is needed is missing."""
     chosen = settings()
-    checks: dict[str, Callable[[Settings], str]] = {
-        "packages": _packages,
-        "disk": _disk,
-        "models": _models,
-        "stores": _stores,
-        "broker": _broker,
-        "workers": _workers,
-    }
-    results = {}
-    for name, check in checks.items():
-        try:
-            results[name] = {"ok": True, "detail": check(chosen)}
-        except (JustLensError, ModelError, OSError) as error:
-            results[name] = {"ok": False, "detail": str(error)}
+    findings = {name: _find(name, check) for name, check in _checks(chosen)}
     if json_output:
-        print_json(results)
+        print_json({name: vars(finding) for name, finding in findings.items()})
     else:
-        for name, result in results.items():
-            mark = "[green]ok[/]     " if result["ok"] else "[red]missing[/]"
-            out.print(f"{mark} [bold]{name:9}[/] {result['detail']}", highlight=False)
-    if not all(result["ok"] for result in results.values()):
+        _show(findings)
+    if not all(finding.ok for finding in findings.values()):
         raise typer.Exit(1)
 
 
-def _packages(_: Settings) -> str:
+def _checks(chosen: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
+    yield "packages", _packages
+    yield "disk", partial(_disk, chosen)
+    yield "models", partial(_models, chosen)
+    stores = open_stores(chosen)
+    for field in fields(stores):
+        yield field.name, partial(_store, stores, field.name)
+    if EmbeddedBroker.wanted(chosen) and not EmbeddedBroker(chosen).answers():
+        yield "broker", lambda: "not running; it starts with `justlens up` or a worker"
+    else:
+        yield "broker", Sender().broker
+        yield "joins", partial(join_server, chosen.result_url)
+        yield "workers", _workers
+    stores.close()
+
+
+def _find(name: str, check: Callable[[], str]) -> Finding:
+    began = time.perf_counter()
+    try:
+        detail = check()
+    except (StoreUnavailable, BrokerUnavailable) as error:
+        advice = f"start it where {ADDRESSES[name]} says, or set that to where it runs"
+        return Finding(False, str(error), advice=advice)
+    except (JustLensError, ModelError, OSError) as error:
+        return Finding(False, str(error))
+    latency = round((time.perf_counter() - began) * 1000, 1) if name in ADDRESSES else None
+    return Finding(True, detail, latency)
+
+
+def _show(findings: dict[str, Finding]) -> None:
+    for name, finding in findings.items():
+        mark = "[green]ok[/]     " if finding.ok else "[red]missing[/]"
+        latency = "" if finding.latency_ms is None else f" ({finding.latency_ms} ms)"
+        out.print(f"{mark} [bold]{name:9}[/] {finding.detail}{latency}", highlight=False)
+        if finding.advice:
+            out.print(f"{'':18}{finding.advice}", highlight=False)
+
+
+def _packages() -> str:
     return ", ".join(f"{package} {version(package)}" for package in PACKAGES)
 
 
@@ -81,24 +135,13 @@ def _models(chosen: Settings) -> str:
     return ", ".join(identities)
 
 
-def _stores(chosen: Settings) -> str:
-    stores = open_stores(chosen)
-    problems = {name: problem for name, problem in stores.check().items() if problem}
-    stores.close()
-    if problems:
-        raise JustLensError("; ".join(f"{name}: {text}" for name, text in problems.items()))
-    return f"documents, directory, objects and vectors answer in {chosen.data_dir}"
+def _store(stores: Stores, name: str) -> str:
+    store = getattr(stores, name)
+    store.check()
+    return str(store.version())
 
 
-def _broker(chosen: Settings) -> str:
-    if EmbeddedBroker.wanted(chosen) and not EmbeddedBroker(chosen).answers():
-        return "the embedded broker is not running; it starts with `justlens up` or a worker"
-    return chosen.broker_url
-
-
-def _workers(chosen: Settings) -> str:
-    if EmbeddedBroker.wanted(chosen) and not EmbeddedBroker(chosen).answers():
-        return "none runs; `justlens up` starts them"
+def _workers() -> str:
     from tasks import app
 
     found = app.control.inspect(timeout=2).active_queues() or {}

@@ -46,7 +46,10 @@ def up(
             help="Port of the web applications; 0: a free one.  [JUSTLENS_API_PORT, 8000]"
         ),
     ] = None,
-    flower: Annotated[str, typer.Option(help="Start Flower, too, behind this user:password.")] = "",
+    flower: Annotated[
+        str,
+        typer.Option(help="Start Flower, too, behind this user:password.  [JUSTLENS_FLOWER_AUTH]"),
+    ] = "",
     json_output: Json = False,
 ) -> None:
     """Run the whole system in the foreground: broker, workers, beat, web applications."""
@@ -159,12 +162,41 @@ def evaluate(
     evaluate(folder, json_output=json_output)
 
 
-@app.command(epilog="Example: `justlens doctor`")
+@app.command(epilog="Example: `JUSTLENS_PROFILE=services justlens setup`")
+def setup(json_output: Json = False) -> None:
+    """Make tables, indexes, the bucket, collections and queues on the servers; safe to repeat."""
+    from cli.setup import setup
+
+    setup(json_output=json_output)
+
+
+@app.command(epilog="Examples: `justlens doctor` - `JUSTLENS_PROFILE=services justlens doctor`")
 def doctor(json_output: Json = False) -> None:
     """Check what the system needs: packages, models, stores, broker, workers."""
     from cli.doctor import doctor
 
     doctor(json_output=json_output)
+
+
+@app.command(
+    epilog="Examples: `JUSTLENS_FLOWER_AUTH=admin:secret justlens flower` - "
+    "`justlens flower --auth admin:secret --port 5556`"
+)
+def flower(
+    auth: Annotated[
+        str, typer.Option(help="user:password; in the environment nobody else sees it.")
+    ] = "",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on.  [JUSTLENS_FLOWER_HOST, 127.0.0.1]")
+    ] = "",
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on.  [JUSTLENS_FLOWER_PORT, 5555]")
+    ] = None,
+) -> None:
+    """Run Flower, Celery's dashboard, in the foreground; it does not start without a password."""
+    from cli.flower import flower
+
+    flower(auth=auth, host=host, port=port)
 
 
 dead_letters = typer.Typer(help="Look at what was parked.", no_args_is_help=True)

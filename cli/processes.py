@@ -5,6 +5,7 @@ to files that outlive the supervisor.
 """
 
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -23,10 +24,12 @@ from pathlib import Path
 import httpx
 import psutil
 from filelock import FileLock, Timeout
+from pydantic import SecretStr
 
+from cli.setup import steps
 from pipeline.broker import EmbeddedBroker, run_directory
 from pipeline.errors import ConfigurationError
-from pipeline.queues import CPU_QUEUES, GPU_QUEUES
+from pipeline.queues import CPU_QUEUES, GPU_QUEUES, IO_QUEUES
 from pipeline.settings import Settings, settings
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,7 @@ log = logging.getLogger(__name__)
 GRACE = 30.0
 START_LIMIT = 120.0
 POLL = 0.1
+METRICS_PORT = "JUSTLENS_METRICS_PORT"
 
 
 @dataclass(frozen=True)
@@ -52,25 +56,36 @@ def processes(settings: Settings, *, port: int, flower: str = "") -> list[Proces
         port: of the web applications.
         flower: ``user:password`` of Flower's basic authentication; empty: no Flower.
     """
+    ports = itertools.count(settings.metrics_port or port + 1)
     python = sys.executable
     celery = [python, "-m", "celery", "-A", "tasks"]
     computing = max(1, (os.cpu_count() or 1) // 2)
 
     def worker(name: str, queues: tuple[str, ...]) -> Process:
         command = [*celery, "worker", "--loglevel", "INFO", "-n", f"{name}@{socket.gethostname()}"]
-        return Process(f"worker-{name}", [*command, "-Q", ",".join(queues)], threads(computing))
+        environment = {**threads(computing), METRICS_PORT: str(next(ports))}
+        return Process(f"worker-{name}", [*command, "-Q", ",".join(queues)], environment)
 
     web = [python, "-m", "uvicorn", "api.main:app", "--host", settings.api_host]
     system = [
-        worker("gpu", GPU_QUEUES),
-        worker("cpu", CPU_QUEUES),
+        *(worker(name, queues) for name, queues in pools(settings).items()),
         Process("beat", [*celery, "beat", "--loglevel", "INFO"], threads(1)),
         Process("api", [*web, "--port", str(port), "--no-access-log"], threads(1)),
     ]
     if flower:
-        command = [*celery, "flower", "--address=127.0.0.1", f"--basic-auth={flower}"]
-        system.append(Process("flower", command))
+        password = {"JUSTLENS_FLOWER_AUTH": flower}
+        system.append(Process("flower", [python, "-m", "cli.flower"], password))
     return system
+
+
+def pools(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """The queues of each worker process, by its name.
+
+    Without servers there is no describer to wait for, and a process less saves its memory.
+    """
+    if EmbeddedBroker.wanted(settings):
+        return {"gpu": GPU_QUEUES, "cpu": (*CPU_QUEUES, *IO_QUEUES)}
+    return {"gpu": GPU_QUEUES, "cpu": CPU_QUEUES, "io": IO_QUEUES}
 
 
 def threads(count: int) -> dict[str, str]:
@@ -128,6 +143,7 @@ class System:
                 broker.prepare()
             sockets = tempfile.mkdtemp(prefix="justlens-")
             stack.callback(shutil.rmtree, sockets, ignore_errors=True)
+            self._prepare()
             watchers = []
             if embedded:
                 watchers.append(self._watcher(Process("broker", broker.command()), priority=9))
@@ -165,6 +181,17 @@ class System:
                 self._end_leftovers()
 
     @property
+    def figures(self) -> dict[str, str]:
+        """Where each process tells Prometheus its figures."""
+        host = self.settings.metrics_host
+        workers = {
+            process.name: f"http://{host}:{process.environment[METRICS_PORT]}/metrics"
+            for process in processes(self.settings, port=self.port)
+            if METRICS_PORT in process.environment
+        }
+        return {"api": f"{self.address}/metrics", **workers}
+
+    @property
     def is_up(self) -> bool:
         """Whether the supervisor still runs."""
         return self._supervised is not None and self._supervised.poll() is None
@@ -192,6 +219,11 @@ class System:
             "max_retry": -1,
             "copy_env": False,
         }
+
+    def _prepare(self) -> None:
+        """Make what the servers need, before anything of ours asks them for it."""
+        for _, step in steps(self.settings):
+            step()
 
     def _wait_until(
         self, condition: Callable[[], bool], what: str, supervisor: subprocess.Popen[bytes]
@@ -256,5 +288,10 @@ def data_folder(folder: Path) -> Iterator[Settings]:
 
 def _environment(settings: Settings) -> dict[str, str]:
     """The settings as the environment of a process; paths absolute, whatever its folder."""
-    chosen = settings.model_dump(mode="json", exclude={"threads"})
-    return {f"JUSTLENS_{name.upper()}": str(value) for name, value in chosen.items()}
+    chosen = settings.model_dump(exclude={"threads"})
+    return {f"JUSTLENS_{name.upper()}": _text(value) for name, value in chosen.items()}
+
+
+def _text(value: object) -> str:
+    # By itself a secret turns into asterisks.
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

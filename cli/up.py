@@ -12,6 +12,11 @@ from pipeline.settings import settings
 def up(*, port: int | None, flower: str, json_output: bool) -> None:
     """Run the system until it is told to stop (Ctrl-C or SIGTERM)."""
     chosen = settings()
+    flower = flower or chosen.flower_auth.get_secret_value()
+    if flower:
+        from cli.flower import checked
+
+        checked(flower)
     port = chosen.api_port if port is None else port
     system = System(chosen, port=port or free_port(chosen.api_host), flower=flower)
     stop = threading.Event()
@@ -19,12 +24,21 @@ def up(*, port: int | None, flower: str, json_output: bool) -> None:
         signal.signal(number, lambda *_: stop.set())
     with system.running():
         if json_output:
-            print_json({"address": system.address, "data_dir": str(chosen.data_dir)})
+            print_json(
+                {
+                    "address": system.address,
+                    "data_dir": str(chosen.data_dir),
+                    "figures": system.figures,
+                }
+            )
         else:
             out.print(f"The result page is at [bold]{system.address}/[/]", highlight=False)
             out.print(f"The API is described at {system.address}/docs", highlight=False)
             if flower:
-                out.print("Flower is at http://127.0.0.1:5555/", highlight=False)
+                address = f"http://{chosen.flower_host}:{chosen.flower_port}/"
+                out.print(f"Flower is at {address}", highlight=False)
+            for name, address in system.figures.items():
+                out.print(f"Figures of {name} are at {address}", highlight=False)
             out.print(f"Data and logs are in {chosen.data_dir}. Ctrl-C ends it.", highlight=False)
         while not stop.wait(1.0):
             if not system.is_up:

@@ -41,8 +41,9 @@ class EmbeddedBroker:
 
     @staticmethod
     def wanted(settings: Settings) -> bool:
-        """Whether the broker's address is that of the embedded server."""
-        return settings.broker_url.startswith(f"redis+socket://{socket_path(settings.data_dir)}")
+        """Whether messages or the joins of chords are kept on the embedded server."""
+        own = f"redis+socket://{socket_path(settings.data_dir)}"
+        return any(url.startswith(own) for url in (settings.broker_url, settings.result_url))
 
     def command(self) -> list[str]:
         """The command line of the server."""

@@ -6,21 +6,31 @@ import traceback as tracebacks
 from collections.abc import Callable
 from typing import Any
 
+from amqp.exceptions import AMQPError
 from celery import Celery
-from kombu import Queue
+from kombu.exceptions import OperationalError
 
+from pipeline.errors import BrokerUnavailable
+from pipeline.metrics import count_dead_letter
 from pipeline.queues import error_queue
 from pipeline.records import DeadLetter, ImageState
 from pipeline.stores.documents import DocumentStore
+from pipeline.topology import kept_queue
 
 Publish = Callable[[str, dict[str, Any]], None]
 """Publishes JSON straight to a queue, durable; raises unless the broker took it."""
 
 TRACEBACK_LIMIT = 20_000
+# Most characters of what came in that a record keeps; the message in the error queue has it whole.
+RECORD_LIMIT = 100_000
+# Ids of a message that fits its contract are no longer than this.
+LONGEST_ID = 64
+# How long the broker may take to confirm a message.
+CONFIRM_SECONDS = 10
 
 
 class Publisher:
-    """Publishes to queues that nobody consumes.
+    """Publishes to queues that nobody of ours consumes.
 
     Args:
         app: the Celery application whose broker is used.
@@ -30,18 +40,26 @@ class Publisher:
         self._app = app
 
     def __call__(self, queue: str, body: dict[str, Any]) -> None:
-        """Put one JSON body into ``queue``."""
-        with self._app.producer_pool.acquire(block=True) as producer:
-            producer.publish(
-                body,
-                exchange="",
-                routing_key=queue,
-                declare=[Queue(queue, durable=True, routing_key=queue)],
-                serializer="json",
-                delivery_mode=2,
-                retry=True,
-                retry_policy=self._app.conf.task_publish_retry_policy,
-            )
+        """Put one JSON body into ``queue``.
+
+        Raises:
+            BrokerUnavailable: the broker did not confirm it.
+        """
+        try:
+            with self._app.producer_pool.acquire(block=True) as producer:
+                producer.publish(
+                    body,
+                    exchange="",
+                    routing_key=queue,
+                    declare=[kept_queue(queue)],
+                    serializer="json",
+                    delivery_mode=2,
+                    retry=True,
+                    retry_policy=self._app.conf.task_publish_retry_policy,
+                    confirm_timeout=CONFIRM_SECONDS,
+                )
+        except (OperationalError, AMQPError, OSError) as error:
+            raise BrokerUnavailable(f"the broker did not take the message: {error}") from error
 
 
 class Parking:
@@ -62,7 +80,8 @@ class Parking:
     def park(self, letter: DeadLetter, *, ends_image: bool) -> None:
         """Keep a failure; ``ends_image`` marks its image as failed, too."""
         self._publish(error_queue(letter.queue), letter.model_dump(mode="json"))
-        self._documents.park(letter)
+        self._documents.park(_record(letter))
+        count_dead_letter(letter.queue, letter.exception)
         if ends_image and letter.product_id is not None and letter.generation is not None:
             self._documents.update_image(
                 letter.docid,
@@ -93,24 +112,37 @@ def letter_from(
         task=task,
         task_id=task_id,
         root_id=root_id,
-        correlation_id=str(body.get("correlation_id", "")),
-        docid=str(body.get("docid", "")),
+        correlation_id=str(body.get("correlation_id", ""))[:LONGEST_ID],
+        docid=str(body.get("docid", ""))[:LONGEST_ID],
         product_id=_number(body.get("product_id")),
         generation=_number(body.get("generation")),
         args=_plain(args),
         kwargs=_plain(kwargs),
         tries=tries,
         exception=type(error).__name__,
-        message=str(error),
+        message=str(error)[:TRACEBACK_LIMIT],
         traceback=trace[-TRACEBACK_LIMIT:],
         host=socket.gethostname(),
     )
 
 
+def _record(letter: DeadLetter) -> DeadLetter:
+    """What people are shown: a store has a limit for a document, and a reader for a page."""
+    size = len(json.dumps([letter.args, letter.kwargs]))
+    if size <= RECORD_LIMIT:
+        return letter
+    start = json.dumps([letter.args, letter.kwargs])[:RECORD_LIMIT]
+    note = f"the first {RECORD_LIMIT} of {size} characters; {error_queue(letter.queue)} has all"
+    return letter.model_copy(update={"args": [start], "kwargs": {"cut_off": note}})
+
+
 def _number(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    return value if fits else None
 
 
 def _plain(value: Any) -> Any:
-    """JSON-compatible values, whatever a foreign message held."""
-    return json.loads(json.dumps(value, default=repr))
+    """JSON values that every store takes, whatever a foreign message held."""
+    text = json.dumps(value, default=repr, ensure_ascii=False)
+    # Halves of surrogate pairs are no Unicode, and neither NaN nor infinity is JSON.
+    return json.loads(text.encode("utf-8", "replace"), parse_constant=str)

@@ -14,7 +14,13 @@ class ConfigurationError(JustLensError):
 
 
 class TransientError(JustLensError):
-    """The cause is outside the message and may be gone at the next try."""
+    """The cause is outside the message and may be gone at the next try.
+
+    Attributes:
+        retry_after: seconds for which the other side asks to be left alone; 0: it did not say.
+    """
+
+    retry_after: float = 0.0
 
 
 class PermanentError(JustLensError):
@@ -47,6 +53,18 @@ class StoreUnavailable(TransientError):
 
 class BrokerUnavailable(TransientError):
     """The broker cannot be reached or did not confirm the message."""
+
+
+class PurgeFailed(TransientError):
+    """The CDN did not answer a purge, or not well this time."""
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class PurgeRefused(PermanentError):
+    """The CDN will not purge these addresses, or its settings cannot work."""
 
 
 class DeadlinePassed(PermanentError):

@@ -6,16 +6,21 @@ An upload, a replay, and an image that the reconciler found stuck all go through
 Tasks are named, not imported: whoever sends needs no model.
 """
 
+from typing import Any
+
+from amqp.exceptions import AMQPError, PreconditionFailed
 from celery import Celery
 from celery.canvas import Signature, chain, group
 from kombu.exceptions import OperationalError
 
-from pipeline.errors import BrokerUnavailable
+from pipeline.backlog import Backlog, backlog
+from pipeline.dead_letters import CONFIRM_SECONDS
+from pipeline.errors import BrokerUnavailable, ConfigurationError
+from pipeline.joins import server_version
 from pipeline.messages import ImageMessage
-from pipeline.queues import Lane, Stage
+from pipeline.queues import Lane, Stage, lane_queue
 from pipeline.records import CatalogueImage, ImageMetadata
-
-PARK = "park"
+from pipeline.topology import declare
 
 STEPS: tuple[tuple[Stage, ...], ...] = (
     (Stage.ENHANCE,),
@@ -50,11 +55,12 @@ def graph(app: Celery, message: ImageMessage, start: Stage, lane: Lane) -> Signa
             stage.value,
             args=(body,),
             immutable=True,
-            queue=stage.value,
-            priority=int(lane),
+            queue=lane_queue(stage.value, lane),
             # Nobody waits for a result; without this the sender subscribes to each of them.
             ignore_result=True,
-            link_error=[app.signature(PARK)],
+            # What Flower and the log show of a task; see `image_of`.
+            argsrepr=f"{message.docid}/{message.product_id}",
+            confirm_timeout=CONFIRM_SECONDS,
         )
 
     first = next(index for index, step in enumerate(STEPS) if start in step)
@@ -63,6 +69,12 @@ def graph(app: Celery, message: ImageMessage, start: Stage, lane: Lane) -> Signa
         for step in STEPS[first:]
     ]
     return chain(*steps) if len(steps) > 1 else steps[0]
+
+
+def image_of(shown: Any) -> tuple[str, int] | None:
+    """(docid, product_id) of what a task shows of its arguments; none where it is no image."""
+    docid, _, product_id = str(shown).partition("/")
+    return (docid, int(product_id)) if product_id.isdecimal() else None
 
 
 def next_stage(metadata: ImageMetadata | None) -> Stage | None:
@@ -96,18 +108,44 @@ class Sender:
         canvas = graph(self._app, message_for(image), start, image.lane)
         try:
             canvas.apply_async()
-        except (OperationalError, OSError) as error:
+        except (OperationalError, AMQPError, OSError) as error:
             raise BrokerUnavailable(f"the broker did not take the message: {error}") from error
 
-    def depths(self, queues: tuple[str, ...]) -> dict[str, int]:
-        """Messages that wait in each queue, both lanes."""
+    def prepare(self) -> None:
+        """Make all exchanges and queues; safe to repeat. On Valkey they come with their messages.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
+            ConfigurationError: it has others under our names.
+        """
+        try:
+            with self._app.connection_for_write() as connection:
+                if connection.transport.driver_type == "amqp":
+                    declare(connection)
+        except PreconditionFailed as error:
+            raise ConfigurationError(
+                f"{error.reply_text}: drain and delete it, or give JustLens a virtual host of its "
+                "own by JUSTLENS_BROKER_URL"
+            ) from error
+        except (OperationalError, AMQPError, OSError) as error:
+            raise BrokerUnavailable(f"the broker does not answer: {error}") from error
+
+    def broker(self) -> str:
+        """Which broker it is, and in which version; for people.
+
+        Raises:
+            BrokerUnavailable: it does not answer.
+        """
         try:
             with self._app.connection_for_read() as connection:
-                channel = connection.default_channel
-                # Not passive: on the Redis transport an empty queue does not exist.
-                return {
-                    queue: self._app.amqp.queues[queue](channel).queue_declare().message_count
-                    for queue in queues
-                }
-        except (OperationalError, OSError) as error:
+                if connection.transport.driver_type == "redis":
+                    return server_version(connection.default_channel.client.info("server"))
+                connection.connect()
+                known = connection.connection.server_properties
+                return f"{known['product']} {known['version']}"
+        except (OperationalError, AMQPError, OSError) as error:
             raise BrokerUnavailable(f"the broker does not answer: {error}") from error
+
+    def backlog(self) -> Backlog:
+        """Messages that wait in each lane of each queue; see ``pipeline.backlog``."""
+        return backlog(self._app)

@@ -1,6 +1,11 @@
 """The result backend, used for one thing: joining chords."""
 
+from collections.abc import Mapping
+
+import redis
 from celery.backends.redis import RedisBackend, ResultConsumer
+
+from pipeline.errors import BrokerUnavailable
 
 
 class _Deaf(ResultConsumer):
@@ -22,3 +27,24 @@ class JoinBackend(RedisBackend):
 def join_backend(url: str) -> str:
     """Celery's setting for this backend at the Redis or Valkey address ``url``."""
     return f"{__name__}:{JoinBackend.__name__}+{url.removeprefix('redis+')}"
+
+
+def server_version(about: Mapping[str, object]) -> str:
+    """The name and version in what a server of this kind says of itself."""
+    if "valkey_version" in about:
+        return f"Valkey {about['valkey_version']}"
+    return f"Redis {about['redis_version']}"
+
+
+def join_server(url: str) -> str:
+    """Which server joins the chords, and in which version; for people.
+
+    Raises:
+        BrokerUnavailable: it does not answer.
+    """
+    address = url.replace("redis+socket://", "unix://").replace("virtual_host=", "db=")
+    try:
+        with redis.Redis.from_url(address, socket_connect_timeout=3, socket_timeout=3) as client:
+            return server_version(client.info("server"))
+    except redis.RedisError as error:
+        raise BrokerUnavailable(f"the server that joins chords does not answer: {error}") from error

@@ -70,6 +70,32 @@ class ImageJob(BaseModel):
     is_json: bool = True
 
 
+class ImageEnhanced(BaseModel):
+    """What other systems are told, as plain JSON, once an enhanced version is written back.
+
+    Delivery is at least once: a repeated event has the same ``event_id``, a hash of the image, its
+    generation and the enhanced bytes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    event_id: str
+    docid: DocId
+    product_id: ProductId
+    generation: Annotated[int, Field(ge=1)]
+    product_url: str = Field(description="Where the photo came from; empty: it was uploaded.")
+    original_url: str = Field(description="The stored original.")
+    enhanced_url: str
+    width: int = Field(description="Of the enhanced version, pixels; so is `height`.")
+    height: int
+    size: int = Field(description="Bytes of the enhanced version.")
+    sha256: str = Field(description="Of the enhanced version's bytes.")
+    action: Literal["enhanced", "denoised"]
+    enhanced_at: float = Field(description="Unix time.")
+    correlation_id: str
+
+
 def explain(error: ValidationError) -> str:
     """One line that names every field at fault and what is wrong with it."""
     return "; ".join(

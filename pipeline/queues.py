@@ -4,6 +4,7 @@ A stage, its queue and its Celery task bear one name, so that a log line, a row 
 dead letter all speak of the same thing.
 """
 
+import re
 from enum import IntEnum, StrEnum
 
 
@@ -21,7 +22,8 @@ class Stage(StrEnum):
 class Lane(IntEnum):
     """Two lanes in every queue: the bulk lane is drained when the interactive one is empty.
 
-    The values are priorities of kombu's Redis transport, where the lower number goes first.
+    To a broker a lane is a queue of its own, since quorum queues know no more than two priorities,
+    and those of RabbitMQ 3 none.
     """
 
     INTERACTIVE = 0
@@ -30,11 +32,15 @@ class Lane(IntEnum):
 
 JOBS = "image_jobs"
 RETRAINING = "sbert_retraining"
+# Outbound: other systems take its events, none of our workers does.
+ENHANCED_PRODUCTS = "image_enhanced_products"
 
 QUEUES = (*(stage.value for stage in Stage), JOBS, RETRAINING)
 
 GPU_QUEUES = (Stage.ENHANCE.value, Stage.TAG.value, Stage.ALT_TEXT.value)
-CPU_QUEUES = tuple(queue for queue in QUEUES if queue not in GPU_QUEUES)
+# Slots that wait for another server most of the time.
+IO_QUEUES = (Stage.DESCRIBE.value,)
+CPU_QUEUES = tuple(queue for queue in QUEUES if queue not in (*GPU_QUEUES, *IO_QUEUES))
 
 # Slots a worker opens for a queue. A slot waits for its batch, its disk or its server most of the
 # time, so that the number is the largest batch twice over for the enhancer and small elsewhere.
@@ -43,11 +49,29 @@ SLOTS = {
     Stage.TAG.value: 4,
     Stage.DESCRIBE.value: 4,
     Stage.SCORE.value: 4,
-    Stage.UPDATE.value: 2,
+    # As many as fit in one purge of a CDN.
+    Stage.UPDATE.value: 8,
     Stage.ALT_TEXT.value: 2,
     JOBS: 2,
     RETRAINING: 1,
 }
+
+
+_BULK = ".bulk"
+# What RabbitMQ's delayed delivery puts before a routing key: a binary digit for each of its levels.
+_DELAY = re.compile(r"^(?:[01]\.)+")
+
+
+def lane_queue(queue: str, lane: Lane) -> str:
+    """The broker's name of one lane of ``queue``."""
+    return f"{queue}{_BULK}" if lane is Lane.BULK else queue
+
+
+def queue_of(routing_key: str) -> tuple[str, Lane]:
+    """The queue and the lane that a message was sent to, whatever delay it had."""
+    name = _DELAY.sub("", routing_key)
+    lane = Lane.BULK if name.endswith(_BULK) else Lane.INTERACTIVE
+    return name.removesuffix(_BULK), lane
 
 
 def error_queue(queue: str) -> str:

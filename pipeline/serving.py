@@ -16,6 +16,7 @@ from pydantic import Field
 from pipeline.catalogue import WORDS, contract_reasons
 from pipeline.embeddings import TextEmbeddings
 from pipeline.errors import ConfigurationError, StoreUnavailable, UnknownBusiness
+from pipeline.metrics import DEGRADED_ANSWERS
 from pipeline.queries import QueryResolver, Resolution, fold
 from pipeline.ranking import Answer, Ranking, Wanted, nothing, rank
 from pipeline.records import ANY_CATEGORY, Business, Category, ImageRelevance
@@ -185,6 +186,8 @@ class Serving:
                 listed=listed is not None or (request.is_open and aim.catid is not None),
             )
 
+        if degraded:
+            DEGRADED_ANSWERS.inc()
         return Page(
             resolution=request.resolution,
             businesses=[pictures(known[docid]) for docid in docids if docid in known],

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # A Unix socket's address holds 108 bytes on Linux.
@@ -22,7 +22,7 @@ SERVICES: dict[str, str] = {
     "result_url": "redis://127.0.0.1:6379/0",
     "documents_url": "mongodb://127.0.0.1:27017/justlens",
     "relational_url": "mysql+pymysql://justlens@127.0.0.1:3306/justlens",
-    "objects_url": "s3://127.0.0.1:9000/justlens",
+    "objects_url": "s3+http://127.0.0.1:9000/justlens",
     "vectors_url": "milvus://127.0.0.1:19530/default",
 }
 
@@ -57,6 +57,17 @@ class Settings(BaseSettings):
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(8000, description="Of `justlens up`, unless --port is given.")
+    metrics_host: str = Field(
+        "127.0.0.1", description="Address under which workers serve their figures."
+    )
+    metrics_port: int = Field(
+        0, description="Port of a worker's figures (Prometheus); 0: none.", ge=0, le=65535
+    )
+    flower_auth: SecretStr = Field(
+        SecretStr(""), description="`user:password` of Flower, which does not start without."
+    )
+    flower_host: str = Field("127.0.0.1", description="Address that Flower listens on.")
+    flower_port: int = Field(5555, description="Port of Flower.")
     threads: int = Field(
         default=os.cpu_count() or 1, description="Compute threads of this process.", ge=1
     )
@@ -75,6 +86,29 @@ class Settings(BaseSettings):
 
     batch_size: int = Field(8, description="Images in one forward pass of the enhancer.")
     batch_wait: float = Field(0.2, description="Seconds a batch waits for more images.")
+
+    announce: bool = Field(
+        False, description="Publish an event on image_enhanced_products for each enhanced version."
+    )
+    cdn_purge: Literal["none", "http", "akamai"] = Field("none", description="Which CDN to purge.")
+    cdn_public_url: str = Field(
+        "", description="Absolute prefix of relative addresses, as the CDN and other systems know."
+    )
+    cdn_purge_batch: int = Field(8, ge=1, description="Most images in one purge request.")
+    cdn_purge_wait: float = Field(0.2, description="Seconds a purge waits for more images.")
+    cdn_purge_timeout: float = Field(10.0, description="Seconds for the CDN to answer.")
+    cdn_purge_method: str = Field("POST", pattern="^[A-Za-z]+$")
+    cdn_purge_url: str = Field("", description="Of the purge request; {url} or {path} in it.")
+    cdn_purge_headers: SecretStr = Field(SecretStr(""), description="A JSON object.")
+    cdn_purge_body: str = Field("", description="JSON; {urls} or {url} in it.")
+    akamai_host: str = ""
+    akamai_client_token: SecretStr = SecretStr("")
+    akamai_client_secret: SecretStr = SecretStr("")
+    akamai_access_token: SecretStr = SecretStr("")
+    akamai_edgerc: str = Field("", description="File that holds the credentials left empty above.")
+    akamai_section: str = Field("default", description="Of that file.")
+    akamai_network: Literal["production", "staging"] = "production"
+    akamai_action: Literal["invalidate", "delete"] = "invalidate"
 
     stage_deadline: float = Field(300.0, description="Seconds a stage may run.")
     max_deliveries: int = Field(

@@ -5,11 +5,13 @@ Each stage is a module; what a worker process does at its start and end is in ``
 
 from celery import Celery
 
+import tasks.metrics  # noqa: F401 - it listens to Celery's signals
 from tasks.alt_text import AltText
 from tasks.describe import Describe
 from tasks.enhance import Enhance
+from tasks.foreign import Foreign
 from tasks.jobs import Reconcile
-from tasks.park import park
+from tasks.rabbitmq import BulkLanes
 from tasks.score import ScoreStage
 from tasks.tag import Tag
 from tasks.update import Update
@@ -17,6 +19,6 @@ from tasks.update import Update
 app = Celery("justlens")
 app.config_from_object("celeryconfig")
 
-for task in (Enhance, Update, Tag, Describe, ScoreStage, AltText, Reconcile):
+for task in (Enhance, Update, Tag, Describe, ScoreStage, AltText, Reconcile, Foreign):
     app.register_task(task())
-app.task(name="park")(park)
+app.steps["consumer"].add(BulkLanes)

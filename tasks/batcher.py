@@ -12,6 +12,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from pipeline.metrics import BATCH_SIZE
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -80,6 +82,7 @@ class Batcher(Generic[Item, Result]):
 
     def _settle(self, group: Hashable, entries: list[_Entry[Item, Result]]) -> None:
         """Run one batch; when it fails, each of its items alone, so that only the culprit fails."""
+        BATCH_SIZE.observe(len(entries))
         try:
             results = self._run(group, [entry.item for entry in entries])
             for entry, result in zip(entries, results, strict=True):

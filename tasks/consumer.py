@@ -1,51 +1,100 @@
-"""The worker's consumer: what nobody understands is parked, not dropped.
+"""The worker's consumer: nothing that is sent to one of our queues disappears.
 
-By itself Celery logs and drops a message that is not a task, names an unknown task, or does not
-decode; on the Redis transport even a rejected one is gone.
+By itself Celery logs and drops a message that does not decode or is of a content type that it
+does not accept. It rejects what is not a task and unknown tasks, which on the Redis transport drops
+them, too. Some broken messages end its event loop, and with it the worker, and some it never
+acknowledges. All of these are handed to ``tasks.foreign``.
 """
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from celery.worker.consumer import Consumer
+from kombu.message import Message
 
-from pipeline.dead_letters import Parking, Publisher, letter_from
 from pipeline.errors import InvalidMessage
-from tasks.runtime import runtime
+from pipeline.messages import ImageMessage
+from pipeline.queues import JOBS, QUEUES, Lane, Stage, queue_of
+from pipeline.valkey import QUEUE
+from tasks import foreign
 
 log = logging.getLogger(__name__)
 
+STAGES = frozenset(stage.value for stage in Stage)
+
 
 class ParkingConsumer(Consumer):
-    """Celery's consumer with other ends for the four kinds of messages it would drop."""
+    """Celery's consumer with another end for messages that it would drop."""
 
-    def on_unknown_message(self, body: Any, message: Any) -> None:
-        """Not a task message at all."""
-        self._park(message, body, InvalidMessage("the message is not a task"))
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
+        """What is called with each message."""
+        self._handle = super().create_task_handler(*args, **kwargs)
 
-    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        def on_message(message: Message) -> None:
+            try:
+                _check(message)
+                self._handle(message)
+            except InvalidMessage as error:
+                self._pass_on(message, str(error))
+            except Exception as error:
+                log.warning("a message that Celery does not take", exc_info=True)
+                self._pass_on(message, f"{type(error).__name__}: {error}")
+
+        return on_message
+
+    def on_unknown_message(self, body: Any, message: Message) -> None:
+        """Not a task: perhaps an image job."""
+        self._pass_on(message, "")
+
+    def on_unknown_task(self, body: Any, message: Message, exc: Exception) -> None:
         """A task of a name that this worker does not have."""
-        self._park(message, body, InvalidMessage(f"no task is called {exc}"))
+        self._pass_on(message, f"no task is called {exc}")
 
-    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+    def on_invalid_task(self, body: Any, message: Message, exc: Exception) -> None:
         """A task message with something missing."""
-        self._park(message, body, InvalidMessage(f"not a valid task message: {exc}"))
+        self._pass_on(message, f"not a valid task message: {exc}")
 
-    def on_decode_error(self, message: Any, exc: Exception) -> None:
+    def on_decode_error(self, message: Message, exc: Exception) -> None:
         """A body that does not decode, or of a content type that is not accepted."""
-        body = message.body
-        text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)
-        self._park(message, text, InvalidMessage(f"the body does not decode: {exc}"))
+        # A producer that names no content type may mean JSON.
+        plain = not message.content_type and not message.errors
+        self._pass_on(message, "" if plain else f"the body does not decode: {exc}")
 
-    def _park(self, message: Any, body: Any, error: Exception) -> None:
-        headers = message.headers or {}
-        queue = str((message.delivery_info or {}).get("routing_key") or "image_jobs")
-        letter = letter_from(
-            queue=queue,
-            task=str(headers.get("task", "")),
-            task_id=str(headers.get("id") or message.delivery_tag),
-            error=error,
-            args=[body],
-        )
-        Parking(runtime().stores.documents, Publisher(self.app)).park(letter, ends_image=False)
-        message.ack_log_error(log, self.connection_errors)
+    def _pass_on(self, message: Message, problem: str) -> None:
+        queue, lane = self._origin(message)
+        self._handle(foreign.as_task(message, queue, lane, problem))
+
+    def _origin(self, message: Message) -> tuple[str, Lane]:
+        """The queue that a message was taken from, whatever it was addressed to."""
+        delivery = message.delivery_info or {}
+        by_tag = {tag: name for name, tag in self.task_consumer._active_tags.items()}
+        name = delivery.get(QUEUE) or by_tag.get(delivery.get("consumer_tag"))
+        queue, lane = queue_of(str(name or delivery.get("routing_key") or JOBS))
+        return (queue, lane) if queue in QUEUES else (JOBS, lane)
+
+
+def _check(message: Message) -> None:
+    """Look for what Celery would stumble over or drop without a word.
+
+    Raises:
+        InvalidMessage: with what is wrong.
+    """
+    headers = message.headers
+    if not isinstance(headers, dict) or "task" not in headers:
+        return
+    if not isinstance(headers["task"], str) or not isinstance(headers.get("id"), str):
+        raise InvalidMessage("not a valid task message: the headers task and id are text")
+    try:
+        body = message.payload
+    except Exception as error:
+        raise InvalidMessage(f"the body does not decode: {error}") from error
+    fits = isinstance(body, list | tuple) and len(body) == 3
+    if not fits or not isinstance(body[0], list | tuple) or not isinstance(body[1], dict):
+        raise InvalidMessage("not a valid task message: the body is not [args, kwargs, embed]")
+    if headers["task"] in STAGES:
+        if headers.get("expires"):
+            raise InvalidMessage("not a valid task message: a stage's message must not expire")
+        if len(body[0]) != 1 or body[1]:
+            raise InvalidMessage("not a valid task message: a stage takes one argument")
+        ImageMessage.decode(body[0][0])

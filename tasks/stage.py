@@ -7,6 +7,7 @@ this stage would have found.
 """
 
 import logging
+import math
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -21,8 +22,9 @@ from pipeline.dead_letters import Parking, Publisher, letter_from
 from pipeline.errors import DeadlinePassed, PoisonMessage, StoreUnavailable, TransientError
 from pipeline.keys import stage_key
 from pipeline.messages import ImageMessage
-from pipeline.queues import Stage
-from pipeline.records import CatalogueImage, ImageMetadata, ImageState, StageRecord
+from pipeline.queues import Stage, lane_queue, queue_of
+from pipeline.records import CatalogueImage, DeadLetter, ImageMetadata, ImageState, StageRecord
+from tasks.outage import outlast
 from tasks.runtime import Runtime, runtime
 
 log = logging.getLogger(__name__)
@@ -57,10 +59,12 @@ class StageTask(Task):
     Attributes:
         stage: which one it is.
         stops_on: failures that end the image. Any other is parked, and the graph goes on.
+        goes_on_after: those among them that do not, since what the stage found is written by then.
     """
 
     stage: ClassVar[Stage]
     stops_on: ClassVar[tuple[type[Exception], ...]] = ()
+    goes_on_after: ClassVar[tuple[type[Exception], ...]] = ()
     # How often to try again is a setting, checked in `run`.
     max_retries = None
 
@@ -73,7 +77,7 @@ class StageTask(Task):
         """Do it; returns a few words for the record. Every write is fenced."""
 
     def run(self, body: Any) -> dict[str, Any]:
-        """What Celery calls."""
+        """What Celery calls; the consumer has seen to it that it is with a message that fits."""
         message = ImageMessage.decode(body)
         here = runtime()
         try:
@@ -83,11 +87,17 @@ class StageTask(Task):
             raise
         except TransientError as error:
             if self.request.retries < here.settings.max_retries:
-                delay = here.settings.retry_delay * 2**self.request.retries
-                raise self.retry(exc=error, countdown=delay) from error
+                raise self._again(error, here) from error
             return self._fail(message, error, here)
         except Exception as error:  # noqa: BLE001 - the boundary of a stage: parked, not swallowed
             return self._fail(message, error, here)
+
+    def _again(self, error: TransientError, here: Runtime) -> BaseException:
+        """Send the message once more, with a delay; the broker keeps it, not this slot."""
+        delay = max(here.settings.retry_delay * 2**self.request.retries, error.retry_after)
+        queue = lane_queue(*queue_of(routing_key(self.request)))
+        # RabbitMQ's delays are whole seconds.
+        return self.retry(exc=error, countdown=math.ceil(delay), queue=queue, throw=False)
 
     @contextmanager
     def _guard(self, here: Runtime) -> Iterator[None]:
@@ -105,8 +115,13 @@ class StageTask(Task):
                 if cause:
                     raise DeadlinePassed(f"{cause}, {deliveries} times")
                 raise PoisonMessage(f"the worker process ended {deliveries} times while running it")
-            with here.watchdog.watch(self.request.id, deadline):
-                yield
+            try:
+                with here.watchdog.watch(self.request.id, deadline):
+                    yield
+            finally:
+                # The process has survived it, however it ended. Without this, a message that comes
+                # back because connections are lost would be taken for poison in the end.
+                documents.forget_deliveries(self.request.id)
 
     def _run(self, message: ImageMessage, here: Runtime) -> dict[str, Any]:
         started = time.time()
@@ -168,7 +183,7 @@ class StageTask(Task):
         )
 
     def _fail(self, message: ImageMessage, error: Exception, here: Runtime) -> dict[str, Any]:
-        """Stop the graph by raising (the error callback parks), or park here and go on."""
+        """Park the failure, and stop the graph by raising or go on."""
         log.warning(
             "%s failed for %s/%s: %s: %s",
             self.stage.value,
@@ -177,9 +192,11 @@ class StageTask(Task):
             type(error).__name__,
             error,
         )
-        if isinstance(error, (*self.stops_on, StoreUnavailable)):
+        stops = isinstance(error, (*self.stops_on, StoreUnavailable))
+        ends_image = stops and not isinstance(error, self.goes_on_after)
+        park(self.app, self.request, error, ends_image=ends_image)
+        if ends_image:
             raise error
-        park(self.app, self.request, error, ends_image=False)
         record = StageRecord(
             key="", outcome=FAILED, ended_at=time.time(), detail=f"{type(error).__name__}: {error}"
         )
@@ -196,10 +213,9 @@ class StageTask(Task):
 
 
 def park(app: Any, request: Any, error: BaseException, *, ends_image: bool) -> None:
-    """Park the failure of a task's request."""
-    delivery = request.delivery_info or {}
+    """Park the failure of a task's request; returns when it is parked."""
     letter = letter_from(
-        queue=str(delivery.get("routing_key") or request.task),
+        queue=queue_of(routing_key(request))[0],
         task=str(request.task),
         task_id=str(request.id),
         root_id=str(request.root_id or ""),
@@ -208,5 +224,15 @@ def park(app: Any, request: Any, error: BaseException, *, ends_image: bool) -> N
         kwargs=dict(request.kwargs or {}),
         tries=int(request.retries or 0) + 1,
     )
+    park_letter(app, letter, ends_image=ends_image)
+
+
+def park_letter(app: Any, letter: DeadLetter, *, ends_image: bool) -> None:
+    """Park it, if it takes until the stores and the broker are back."""
     parking = Parking(runtime().stores.documents, Publisher(app))
-    parking.park(letter, ends_image=ends_image)
+    outlast(lambda: parking.park(letter, ends_image=ends_image))
+
+
+def routing_key(request: Any) -> str:
+    """Under which the message of a request was delivered."""
+    return str((request.delivery_info or {}).get("routing_key") or request.task)

@@ -19,7 +19,7 @@ from typing import Any
 
 from celery import Celery
 
-from pipeline.queues import Stage
+from pipeline.queues import Lane, Stage, lane_queue
 
 log = logging.getLogger(__name__)
 
@@ -107,9 +107,9 @@ def images_in_flight(app: Celery) -> set[tuple[str, int]]:
     found = set()
     with app.connection_for_read() as connection:
         client = connection.channel().client
-        for raw in _messages(client, app.conf.broker_transport_options["priority_steps"]):
+        for raw in _messages(client):
             try:
-                (body, *_), *_ = json.loads(base64.b64decode(raw["body"]))
+                (body, *_), *_ = json.loads(base64.b64decode(json.loads(raw)["body"]))
                 found.add((body["docid"], body["product_id"]))
             except (ValueError, KeyError, TypeError):
                 # Not one of ours; whoever takes it from the queue parks it.
@@ -117,17 +117,15 @@ def images_in_flight(app: Celery) -> set[tuple[str, int]]:
     return found
 
 
-def _messages(client: Any, priorities: list[int]) -> Iterator[dict[str, Any]]:
+def _messages(client: Any) -> Iterator[bytes]:
     for stage in Stage:
-        for priority in priorities:
-            name = f"{stage.value}{_SEPARATOR}{priority}" if priority else stage.value
+        for lane in Lane:
+            name = lane_queue(stage.value, lane)
             for start in range(0, client.llen(name), _CHUNK):
-                yield from map(json.loads, client.lrange(name, start, start + _CHUNK - 1))
+                yield from client.lrange(name, start, start + _CHUNK - 1)
     for name in client.scan_iter(match="unacked.*", count=_CHUNK):
         for _, raw in client.hscan_iter(name, count=_CHUNK):
-            yield json.loads(raw)[0]
+            yield json.dumps(json.loads(raw)[0]).encode()
 
 
-# Kombu's name of a queue's list for a priority other than the first.
-_SEPARATOR = "\x06\x16"
 _CHUNK = 1000

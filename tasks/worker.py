@@ -13,8 +13,11 @@ from celery.signals import beat_init, celeryd_init, worker_init, worker_ready, w
 
 from pipeline.broker import EmbeddedBroker, run_directory
 from pipeline.graph import Sender
-from pipeline.queues import QUEUES, SLOTS, Stage
+from pipeline.metrics import MODEL_LOAD_SECONDS
+from pipeline.queues import QUEUES, SLOTS, Lane, Stage, lane_queue, queue_of
 from pipeline.reconcile import send_lost
+from pipeline.topology import declare
+from tasks.rabbitmq import SlotConsumer, images_at_work
 from tasks.runtime import Runtime, runtime
 from tasks.unacked import WorkerLock, images_in_flight
 
@@ -39,13 +42,37 @@ def configure(sender: Any, instance: Any, conf: Any, options: dict[str, Any], **
     here = runtime()
     _ensure_broker(here)
     if not options.get("concurrency"):
-        conf.worker_concurrency = sum(SLOTS.get(queue, 1) for queue in _queues(options))
+        chosen = dict.fromkeys(queue_of(name)[0] for name in _queues(options))
+        conf.worker_concurrency = sum(SLOTS.get(queue, 1) for queue in chosen)
     if here.settings.broker_url.startswith(("redis", "rediss")):
         _lock = WorkerLock(run_directory(here.settings))
         conf.broker_transport_options = {
             **conf.broker_transport_options,
             **_lock.transport_options(),
         }
+    else:
+        instance.app.amqp.Consumer = SlotConsumer
+
+
+@worker_init.connect
+def take_both_lanes(sender: Any, **_: Any) -> None:
+    """Consume the bulk lanes of the queues that were named, too, after all interactive ones."""
+    queues = sender.app.amqp.queues
+    chosen = [name for name in queues.consume_from if queue_of(name)[1] is Lane.INTERACTIVE]
+    for name in chosen:
+        queues.select_add(queues[lane_queue(name, Lane.BULK)])
+
+
+@worker_init.connect
+def prepare_broker(sender: Any, **_: Any) -> None:
+    """Make all queues, also those of other workers: what this one sends must find them."""
+
+    def waiting(error: Exception, seconds: float) -> None:
+        log.warning("no broker yet, trying again in %.0f s: %s", seconds, error)
+
+    with sender.app.connection_for_write() as connection:
+        connection.ensure_connection(waiting, interval_max=5)
+        declare(connection)
 
 
 @worker_init.connect
@@ -63,7 +90,8 @@ def preload(sender: Any, **_: Any) -> None:
 
     def load() -> None:
         for kind in kinds:
-            runtime().model(kind).load()
+            with MODEL_LOAD_SECONDS.labels(kind).time():
+                runtime().model(kind).load()
 
     threading.Thread(target=load, name="preload", daemon=True).start()
 
@@ -94,8 +122,11 @@ def recover_from_dead_workers(app: Celery) -> int:
 
 
 def certain_messages(app: Celery) -> set[tuple[str, int]]:
-    """Images that have a message in a queue or in a worker, where the broker can be asked."""
-    return images_in_flight(app) if _lock else set()
+    """Images that have a message in a queue or in a worker, as far as can be found out.
+
+    RabbitMQ does not tell what its messages are: there the workers are asked for theirs.
+    """
+    return images_in_flight(app) if _lock else images_at_work(app)
 
 
 def _ensure_broker(here: Runtime) -> None:

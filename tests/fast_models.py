@@ -4,6 +4,7 @@ They are real backends behind the real interfaces: only what they compute is sim
 """
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ class FastEnhancer(Enhancer):
 
     def __call__(self, images: Sequence[np.ndarray], scale: int) -> list[np.ndarray]:
         journal(f"pass {len(images)}")
+        journal(f"process {os.getpid()}")
+        time.sleep(float(os.environ.get("TEST_PASS_SECONDS", "0")))
         for image in images:
             colour = tuple(int(value) for value in np.median(image, axis=(0, 1)))
             if _near(colour, KILLS_THE_PROCESS):

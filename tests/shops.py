@@ -13,6 +13,7 @@ import imagehash
 from PIL import Image
 
 from api.wiring import Services
+from pipeline.backlog import Backlog
 from pipeline.errors import BrokerUnavailable
 from pipeline.queues import Stage
 from pipeline.records import (
@@ -120,10 +121,10 @@ class Outbox:
         self._answer()
         self.sent.append((image, start))
 
-    def depths(self, queues: tuple[str, ...]) -> dict[str, int]:
+    def backlog(self) -> Backlog:
         """Nothing waits anywhere."""
         self._answer()
-        return dict.fromkeys(queues, 0)
+        return {("image_tag_process", "interactive"): 0}
 
     def _answer(self) -> None:
         if self.is_down:

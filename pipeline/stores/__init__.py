@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ConfigurationError, StoreUnavailable
 from pipeline.settings import Settings
+from pipeline.stores.timing import timed
 
 if TYPE_CHECKING:
     from pipeline.stores.documents import DocumentStore
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
 # for, so that an installation without a server's client library works.
 DOCUMENTS = {
     "sqlite": "pipeline.stores.documents_sqlite:SqliteDocuments",
-    **dict.fromkeys(
-        ("mongodb", "mongodb+srv"), "pipeline.stores.documents_mongo:MongoDocuments"
-    ),
+    **dict.fromkeys(("mongodb", "mongodb+srv"), "pipeline.stores.documents_mongo:MongoDocuments"),
 }
 RELATIONAL = dict.fromkeys(
     ("sqlite", "mysql+pymysql", "mariadb+pymysql"), "pipeline.stores.relational:Directory"
@@ -62,18 +61,22 @@ class Stores:
 
 
 def open_stores(settings: Settings) -> Stores:
-    """The stores at the addresses in the settings.
+    """The stores at the addresses in the settings, their methods timed.
 
     Raises:
         ConfigurationError: no class serves the scheme of an address.
     """
+    documents = _class("documents_url", settings, DOCUMENTS)(settings.documents_url)
+    directory = _class("relational_url", settings, RELATIONAL)(settings.relational_url)
+    objects = _class("objects_url", settings, OBJECTS)(
+        settings.objects_url, settings.public_objects_url
+    )
+    vectors = _class("vectors_url", settings, VECTORS)(settings.vectors_url)
     return Stores(
-        documents=_class("documents_url", settings, DOCUMENTS)(settings.documents_url),
-        directory=_class("relational_url", settings, RELATIONAL)(settings.relational_url),
-        objects=_class("objects_url", settings, OBJECTS)(
-            settings.objects_url, settings.public_objects_url
-        ),
-        vectors=_class("vectors_url", settings, VECTORS)(settings.vectors_url),
+        documents=timed(documents, "documents"),
+        directory=timed(directory, "directory"),
+        objects=timed(objects, "objects"),
+        vectors=timed(vectors, "vectors"),
     )
 
 
@@ -92,6 +95,6 @@ def _class(setting: str, settings: Settings, served: Mapping[str, str]) -> Any:
 def _trouble(store: Any) -> str:
     try:
         store.check()
-    except StoreUnavailable as error:
+    except (ConfigurationError, StoreUnavailable) as error:
         return str(error)
     return ""

@@ -1,20 +1,43 @@
 """A SQL database that threads share and that survives a fork."""
 
 import os
+import sqlite3
+import random
 import threading
+import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, exc, make_url, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    MetaData,
+    NullPool,
+    create_engine,
+    exc,
+    make_url,
+    text,
+)
 
-from pipeline.errors import StoreUnavailable
-from pipeline.stores import sqlite
+from pipeline.errors import ConfigurationError, StoreUnavailable
+from pipeline.stores import mysql, sqlite
 
 POOL_SIZE = 8
 POOL_OVERFLOW = 32
 # Servers and firewalls drop connections that were idle for long.
 POOL_RECYCLE_SECONDS = 1800
+DEADLOCK_TRIES = 5
+DEADLOCK_PAUSE_SECONDS = 0.05
+# Changing a large table takes a server so long at most.
+PREPARING_SECONDS = 3600
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+TRANSIENT = (exc.OperationalError, exc.InterfaceError, exc.InternalError)
 
 _databases: "weakref.WeakSet[Database]" = weakref.WeakSet()
 
@@ -31,12 +54,16 @@ class Database:
     Parameters:
         url: SQLAlchemy's form of address.
         tables: the tables to be created.
+
+    Raises:
+        ConfigurationError: the address does not have that form.
     """
 
     def __init__(self, url: str, tables: MetaData) -> None:
-        self._url = make_url(url)
+        self._url = _parsed(url)
         self._tables = tables
-        self._embedded = self._url.get_backend_name() == "sqlite"
+        # Whether it makes its tables itself, at first use.
+        self.is_embedded = self._url.drivername.partition("+")[0] == "sqlite"
         self._start_afresh()
         _databases.add(self)
 
@@ -46,6 +73,7 @@ class Database:
 
         Raises:
             StoreUnavailable: the database cannot be reached or is too busy.
+            ConfigurationError: a server refuses us, or lacks the database or its tables.
         """
         with self._store_errors(), self._connected().begin() as connection:
             yield connection
@@ -56,9 +84,54 @@ class Database:
 
         Raises:
             StoreUnavailable: the database cannot be reached or is too busy.
+            ConfigurationError: a server refuses us, or lacks the database or its tables.
         """
         with self._store_errors(), self._turn(), self._writing(self._connected()) as connection:
             yield connection
+
+    def write(
+        self,
+        work: Callable[Concatenate[Connection, Arguments], Result],
+        *arguments: Arguments.args,
+        **options: Arguments.kwargs,
+    ) -> Result:
+        """What ``work`` returns in a transaction that may write; see ``writing``.
+
+        Of transactions that wait for each other a server rolls one back: that one runs again.
+        """
+        tries = 1
+        while True:
+            try:
+                with self.writing() as connection:
+                    return work(connection, *arguments, **options)
+            except StoreUnavailable as error:
+                if tries == DEADLOCK_TRIES or not mysql.is_deadlock(error.__cause__):
+                    raise
+            # By chance, or the same transactions would meet again.
+            time.sleep(random.uniform(0, tries * DEADLOCK_PAUSE_SECONDS))
+            tries += 1
+
+    @contextmanager
+    def preparing(self) -> Iterator[Connection]:
+        """A transaction on a connection to a server that is used for nothing else, and that waits
+        as long as a change of the tables takes.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached.
+            ConfigurationError: the server refuses us, or lacks the database.
+        """
+        patient = self._url.update_query_dict({"read_timeout": str(PREPARING_SECONDS)})
+        engine = mysql.make_engine(patient, poolclass=NullPool)
+        with self._store_errors(), engine.begin() as connection:
+            yield connection
+
+    def version(self) -> str:
+        """The database's name and version."""
+        if self.is_embedded:
+            return f"SQLite {sqlite3.sqlite_version}"
+        with self.reading() as connection:
+            number = str(connection.execute(text("SELECT VERSION()")).scalar_one())
+        return number if "MariaDB" in number else f"MySQL {number}"
 
     def check(self) -> None:
         """Raise ``StoreUnavailable`` unless the database answers."""
@@ -80,7 +153,7 @@ class Database:
 
     def _pause(self) -> None:
         # A child that inherits a transaction under way would take its lock for one of its own.
-        if self._embedded:
+        if self.is_embedded:
             self._is_paused = self._writers.acquire(timeout=sqlite.BUSY_SECONDS)
         self.close()
 
@@ -98,13 +171,9 @@ class Database:
 
     def _make_engine(self) -> Engine:
         pool = {"pool_size": POOL_SIZE, "max_overflow": POOL_OVERFLOW}
-        if not self._embedded:
-            return create_engine(
-                self._url,
-                isolation_level="READ COMMITTED",
-                pool_pre_ping=True,
-                pool_recycle=POOL_RECYCLE_SECONDS,
-                **pool,
+        if not self.is_embedded:
+            return mysql.make_engine(
+                self._url, pool_pre_ping=True, pool_recycle=POOL_RECYCLE_SECONDS, **pool
             )
         try:
             sqlite.prepare_folder(self._url)
@@ -124,7 +193,7 @@ class Database:
                 yield connection
 
     def _turn(self) -> AbstractContextManager[object]:
-        return self._one_writer() if self._embedded else nullcontext()
+        return self._one_writer() if self.is_embedded else nullcontext()
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
@@ -140,13 +209,30 @@ class Database:
     def _store_errors(self) -> Iterator[None]:
         try:
             yield
-        except (exc.OperationalError, exc.InterfaceError) as error:
-            raise StoreUnavailable(f"{self._name()}: {error.orig}") from error
+        except exc.DBAPIError as error:
+            if not self.is_embedded and (todo := mysql.what_to_do(error, self._url)):
+                raise ConfigurationError(f"{self._name()}: {error.orig}; {todo}") from error
+            if isinstance(error, TRANSIENT):
+                raise StoreUnavailable(f"{self._name()}: {error.orig}") from error
+            raise
         except exc.TimeoutError as error:
             raise StoreUnavailable(f"{self._name()}: no free connection") from error
 
     def _name(self) -> str:
-        return self._url.render_as_string(hide_password=True)
+        # Options may hold passwords, too.
+        return self._url.set(query={}).render_as_string(hide_password=True)
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (exc.ArgumentError, ValueError):
+        # The address, and so the text of the error, may hold a password.
+        raise ConfigurationError(
+            f"the address of a database that begins with {url.partition('://')[0]!r} cannot be "
+            f"read; what works: sqlite:////folder/file.db and {mysql.FORM}, where a password's "
+            "own @ : / are %40 %3A %2F"
+        ) from None
 
 
 def _before_fork() -> None:

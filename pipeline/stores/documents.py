@@ -191,6 +191,10 @@ class DocumentStore(ABC):
         """Make what the store needs on its server; safe to repeat, and to run beside others."""
 
     @abstractmethod
+    def version(self) -> str:
+        """What serves it, and in which version; for people."""
+
+    @abstractmethod
     def check(self) -> None:
         """Raise ``StoreUnavailable`` unless the store answers."""
 

@@ -471,6 +471,9 @@ class SqliteDocuments(DocumentStore):
 
     # life
 
+    def version(self) -> str:
+        return self._database.version()
+
     def check(self) -> None:
         self._database.check()
 

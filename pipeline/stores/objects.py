@@ -1,8 +1,11 @@
 """The object store: originals and enhanced versions under content-addressed names."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
+KEY = re.compile(r"[a-z0-9][a-z0-9.]*(/[a-z0-9][a-z0-9.]*)*")
+KEY_LENGTH = 1024
 EXTENSIONS = {
     "image/jpeg": "jpg",
     "image/png": "png",
@@ -27,8 +30,22 @@ def content_type_of(key: str) -> str:
     return CONTENT_TYPES.get(key.rsplit(".", 1)[-1], UNKNOWN_TYPE)
 
 
+def check_key(key: str) -> str:
+    """The key.
+
+    Raises:
+        ValueError: no object can lie under it.
+    """
+    if len(key) > KEY_LENGTH or not KEY.fullmatch(key):
+        raise ValueError(f"not a key of the object store: {key!r}")
+    return key
+
+
 class ObjectStore(ABC):
     """S3's part. Keys are relative, of ``[a-z0-9/.]``. May raise ``StoreUnavailable``."""
+
+    # The origin of the addresses of ``direct_url``: pages have to allow pictures from there.
+    origin = ""
 
     @abstractmethod
     def put(self, key: str, content: bytes) -> None:
@@ -58,8 +75,19 @@ class ObjectStore(ABC):
     def url(self, key: str) -> str:
         """The address under which pages find the object; empty for an empty key."""
 
+    def direct_url(self, key: str, method: str = "GET") -> str:
+        """An address at which the store itself answers one method for a while; empty: it has none.
+
+        Made without asking the store, so that a redirect costs nothing.
+        """
+        return ""
+
     def prepare(self) -> None:  # noqa: B027 - what is embedded prepares itself
         """Make what the store needs on its server; safe to repeat, and to run beside others."""
+
+    @abstractmethod
+    def version(self) -> str:
+        """What serves it, and in which version; for people."""
 
     @abstractmethod
     def check(self) -> None:

@@ -1,7 +1,6 @@
 """The object store in a local folder."""
 
 import os
-import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +8,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import ObjectMissing, StoreUnavailable
-from pipeline.stores.objects import ObjectStore
+from pipeline.stores.objects import KEY, ObjectStore, check_key
 
-KEY = re.compile(r"[a-z0-9][a-z0-9.]*(/[a-z0-9][a-z0-9.]*)*")
-KEY_LENGTH = 1024
 # Begins with what no key begins with, and lies in the same file system as the objects.
 INCOMING = "_incoming"
 
@@ -63,13 +60,16 @@ class FolderObjects(ObjectStore):
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         if prefix:
-            _check_key(prefix.removesuffix("/"))
+            check_key(prefix.removesuffix("/"))
         folder = prefix.rpartition("/")[0]
         with _store_errors():
             yield from (key for key in self._walk(folder) if key.startswith(prefix))
 
     def url(self, key: str) -> str:
-        return f"{self._public_url}/{_check_key(key)}" if key else ""
+        return f"{self._public_url}/{check_key(key)}" if key else ""
+
+    def version(self) -> str:
+        return f"the folder {self.root}"
 
     def check(self) -> None:
         with _store_errors():
@@ -78,7 +78,7 @@ class FolderObjects(ObjectStore):
                 raise StoreUnavailable(f"{self.root} cannot be written to")
 
     def _path(self, key: str) -> Path:
-        return self.root / _check_key(key)
+        return self.root / check_key(key)
 
     def _walk(self, folder: str) -> Iterator[str]:
         try:
@@ -97,12 +97,6 @@ class FolderObjects(ObjectStore):
                 yield from self._walk(key.removesuffix("/"))
             else:
                 yield key
-
-
-def _check_key(key: str) -> str:
-    if len(key) > KEY_LENGTH or not KEY.fullmatch(key):
-        raise ValueError(f"not a key of the object store: {key!r}")
-    return key
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -35,17 +35,7 @@ DOCIDS_AT_ONCE = 500
 
 TABLES = MetaData()
 
-# Names are told apart by their bytes on every database, as they are in Python.
-_OPTIONS: dict[str, Any] = {
-    f"{dialect}_{option}": value
-    for dialect in ("mysql", "mariadb")
-    for option, value in (
-        ("engine", "InnoDB"),
-        ("charset", "utf8mb4"),
-        ("collate", "utf8mb4_bin"),
-    )
-}
-
+# On a server these are made by the migrations, which say what SQLite has no words for.
 _categories = Table(
     "categories",
     TABLES,
@@ -54,14 +44,12 @@ _categories = Table(
     Column("name", String(NAME_LENGTH), nullable=False),
     Column("is_hot", Boolean, nullable=False),
     Index("categories_by_name", "name"),
-    **_OPTIONS,
 )
 
 _vocabulary = Table(
     "vocabulary",
     TABLES,
     Column("name", String(NAME_LENGTH), primary_key=True),
-    **_OPTIONS,
 )
 
 _alttags = Table(
@@ -75,7 +63,6 @@ _alttags = Table(
     Column("updated_at", Double, nullable=False),
     # The last one: see save_alt_text.
     Column("source", String(32), nullable=False),
-    **_OPTIONS,
 )
 
 _versions = Table(
@@ -83,7 +70,6 @@ _versions = Table(
     TABLES,
     Column("name", String(64), primary_key=True),
     Column("number", BigInteger, nullable=False),
-    **_OPTIONS,
 )
 _VOCABULARY = "vocabulary"
 
@@ -92,7 +78,11 @@ class Directory:
     """Categories, their vocabulary, and alt texts. All methods may raise ``StoreUnavailable``.
 
     Parameters:
-        url: SQLAlchemy's form of address: ``sqlite:///...`` or ``mysql+pymysql://...``.
+        url: SQLAlchemy's form of address: ``sqlite:///...`` or ``mysql+pymysql://...``, with
+            PyMySQL's options (``?ssl_ca=/ca.pem``).
+
+    Raises:
+        ConfigurationError: the address does not have that form.
     """
 
     def __init__(self, url: str) -> None:
@@ -116,13 +106,7 @@ class Directory:
             if len({category.catid for category in categories}) != len(categories):
                 raise ValueError(f"a category is listed twice for {docid}")
         for docids in _portions(sorted(lists)):
-            with self._database.writing() as connection:
-                _lock_vocabulary(connection)
-                known = _read_categories(connection, docids)
-                changed = [docid for docid in docids if _differ(known[docid], lists[docid])]
-                _replace_categories(connection, {docid: lists[docid] for docid in changed})
-                if any(_names(known[docid]) != _names(lists[docid]) for docid in changed):
-                    _raise_version(connection)
+            self._database.write(_save_lists, {docid: lists[docid] for docid in docids})
 
     def categories(self, docids: Sequence[str]) -> dict[str, list[Category]]:
         """The categories of each business, hot ones first, then by catid; empty where unknown."""
@@ -143,14 +127,7 @@ class Directory:
         wanted = sorted(set(names))
         _check_names(wanted)
         for portion in _portions(wanted):
-            with self._database.writing() as connection:
-                _lock_vocabulary(connection)
-                query = select(_vocabulary.c.name).where(_vocabulary.c.name.in_(portion))
-                known = set(connection.execute(query).scalars())
-                new = [{"name": name} for name in portion if name not in known]
-                if new:
-                    connection.execute(_vocabulary.insert(), new)
-                    _raise_version(connection)
+            self._database.write(_add_names, portion)
 
     def vocabulary(self) -> list[str]:
         """All names known: of categories and of the vocabulary, each once, sorted."""
@@ -171,15 +148,7 @@ class Directory:
 
         ``source`` says who wrote it: ``manual`` for a person.
         """
-        is_manual = alt_text.source == MANUAL
-        key = (_alttags.c.docid == alt_text.docid) & (_alttags.c.product_id == alt_text.product_id)
-        with self._database.writing() as connection:
-            # MySQL has no condition on an upsert as a whole, and sets one column after the other,
-            # so that the condition has to hold for each of them and its own column comes last.
-            keeps = None if is_manual else _alttags.c.source == MANUAL
-            _upsert(connection, _alttags, [alt_text.model_dump()], keeps)
-            stored = connection.execute(select(_alttags.c.source).where(key)).scalar()
-        return is_manual or stored != MANUAL
+        return self._database.write(_save_alt_text, alt_text)
 
     def alt_texts(self, docids: Sequence[str]) -> dict[tuple[str, int], AltTag]:
         """All alt texts of the businesses, by (docid, product_id)."""
@@ -194,21 +163,67 @@ class Directory:
     def delete_alt_text(self, docid: str, product_id: int) -> None:
         """Remove it, whoever wrote it, if there is one."""
         one = (_alttags.c.docid == docid) & (_alttags.c.product_id == product_id)
-        with self._database.writing() as connection:
-            connection.execute(delete(_alttags).where(one))
+        self._database.write(lambda connection: connection.execute(delete(_alttags).where(one)))
 
     # life
 
     def prepare(self) -> None:
-        """Bring the tables of a server up to date; safe to repeat."""
+        """Bring the tables of a server up to date; safe to repeat, and to run beside others.
+
+        Raises:
+            ConfigurationError: the server refuses us, or lacks the database.
+        """
+        if not self._database.is_embedded:
+            # Alembic takes long to import, and only this needs it.
+            from pipeline.stores import migrations
+
+            with self._database.preparing() as connection:
+                migrations.upgrade(connection)
+
+    def version(self) -> str:
+        """What serves it, and in which version; for people."""
+        return self._database.version()
 
     def check(self) -> None:
-        """Raise ``StoreUnavailable`` unless the store answers."""
-        self._database.check()
+        """Raise ``StoreUnavailable`` unless the store answers.
+
+        Raises:
+            ConfigurationError: the server refuses us, or ``prepare`` has never run there.
+        """
+        self.vocabulary_version()
 
     def close(self) -> None:
         """Give connections back."""
         self._database.close()
+
+
+def _save_lists(connection: Connection, lists: Mapping[str, Sequence[Category]]) -> None:
+    _lock_vocabulary(connection)
+    known = _read_categories(connection, list(lists))
+    changed = [docid for docid in lists if _differ(known[docid], lists[docid])]
+    _replace_categories(connection, {docid: lists[docid] for docid in changed})
+    if any(_names(known[docid]) != _names(lists[docid]) for docid in changed):
+        _raise_version(connection)
+
+
+def _add_names(connection: Connection, names: Sequence[str]) -> None:
+    _lock_vocabulary(connection)
+    query = select(_vocabulary.c.name).where(_vocabulary.c.name.in_(names))
+    known = set(connection.execute(query).scalars())
+    new = [{"name": name} for name in names if name not in known]
+    if new:
+        connection.execute(_vocabulary.insert(), new)
+        _raise_version(connection)
+
+
+def _save_alt_text(connection: Connection, alt_text: AltTag) -> bool:
+    is_manual = alt_text.source == MANUAL
+    # MySQL has no condition on an upsert as a whole, and sets one column after the other, so that
+    # the condition has to hold for each of them and its own column comes last.
+    keeps = None if is_manual else _alttags.c.source == MANUAL
+    _upsert(connection, _alttags, [alt_text.model_dump()], keeps)
+    key = (_alttags.c.docid == alt_text.docid) & (_alttags.c.product_id == alt_text.product_id)
+    return is_manual or connection.execute(select(_alttags.c.source).where(key)).scalar() != MANUAL
 
 
 def _upsert(
@@ -241,8 +256,9 @@ def _lock_vocabulary(connection: Connection) -> None:
     """Let one transaction at a time change names, also where several may write."""
     query = select(_versions.c.number).where(_versions.c.name == _VOCABULARY).with_for_update()
     if connection.execute(query).scalar() is None:
-        _upsert(connection, _versions, [{"name": _VOCABULARY, "number": 0}])
-        connection.execute(query)
+        # Another one that found no row either may have made it by now, and raised its number.
+        first = {"name": _VOCABULARY, "number": 0}
+        _upsert(connection, _versions, [first], keeps=_versions.c.name == _VOCABULARY)
 
 
 def _raise_version(connection: Connection) -> None:

@@ -133,6 +133,9 @@ class SqliteVectors(VectorStore):
         with self._database.writing() as connection:
             connection.execute(delete(_images).where(one))
 
+    def version(self) -> str:
+        return self._database.version()
+
     def check(self) -> None:
         self._database.check()
 

@@ -3,26 +3,30 @@
 import base64
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from amqp.basic_message import Message
 from celery import Celery
 
 from pipeline.broker import EmbeddedBroker
 from pipeline.graph import Sender
 from pipeline.ingest import Intake
-from pipeline.joins import join_backend
 from pipeline.queues import QUEUES, error_queue
 from pipeline.records import Business, Category, ImageState
 from pipeline.settings import Settings
 from pipeline.stores import Stores, open_stores
+from pipeline.topology import declare
 from tests.fast_models import ENVIRONMENT
 from tests.pictures import green
+from tests.services.servers import rabbitmq
 
 LIMIT = 90.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,33 +39,52 @@ CATEGORIES = [
 
 
 class Site:
-    """One data folder with its broker; workers are started and killed by the test."""
+    """One data folder with its broker; workers are started and killed by the test.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: of the embedded parts.
+        environment: settings of the parts that are not.
+    """
+
+    def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
         self.journal = folder / "journal"
-        self.environment = {
-            **os.environ,
+        own = {
             **ENVIRONMENT,
             "JUSTLENS_DATA_DIR": str(folder),
             "JUSTLENS_STUCK_AFTER": "3",
             "JUSTLENS_RECONCILE_EVERY": "1",
             "JUSTLENS_RETRY_DELAY": "0.1",
             "TEST_JOURNAL": str(self.journal),
+            **environment,
         }
-        self.settings = Settings(data_dir=folder)
+        self.environment = {**os.environ, **own}
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in own.items():
+                patch.setenv(name, value)
+            self.settings = Settings()
+        # Also where it only joins the chords.
         self.broker = EmbeddedBroker(self.settings)
         self.broker.ensure()
         self.stores: Stores = open_stores(self.settings)
-        self.app = Celery("test")
-        self.app.config_from_object("celeryconfig")
-        self.app.conf.update(
-            broker_url=self.settings.broker_url,
-            result_backend=join_backend(self.settings.result_url),
-        )
+        self.stores.prepare()
+        self.app = self._application()
+        with self.app.connection_for_write() as connection:
+            declare(connection)
         self.intake = Intake(self.stores, self.settings, Sender(self.app))
         self.intake.save_business(SHOP, CATEGORIES)
         self.processes: list[subprocess.Popen[bytes]] = []
+
+    def _application(self) -> Celery:
+        """A Celery application with the configuration that a worker here would have."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("pipeline.settings.settings", lambda: self.settings)
+            namespace = runpy.run_path(str(ROOT / "celeryconfig.py"))
+        app = Celery("test")
+        app.config_from_object(
+            {name: value for name, value in namespace.items() if not name.startswith("_")}
+        )
+        return app
 
     def worker(
         self, *queues: str, name: str = "test", **environment: str
@@ -116,13 +139,37 @@ class Site:
         """How many images are in each state."""
         return {state: n for state, n in self.stores.documents.count_states().items() if n}
 
-    def parked(self, queue: str) -> list[dict[str, object]]:
-        """The dead letters that lie in the error queue of ``queue``."""
-        with self.broker.client() as client:
-            return [
-                json.loads(_body(json.loads(raw)))
-                for raw in client.lrange(error_queue(queue), 0, -1)
-            ]
+    def parked(self, queue: str) -> list[dict[str, Any]]:
+        """The dead letters that lie in the error queue of ``queue``; they stay there."""
+        return [json.loads(body) for body in self.waiting(error_queue(queue))]
+
+    def waiting(self, queue: str) -> list[bytes]:
+        """The bodies of the messages that lie in a queue; they stay there."""
+        found = []
+        with self.app.connection_for_read() as connection:
+            if connection.transport.driver_type == "redis":
+                items = connection.default_channel.client.lrange(queue, 0, -1)
+                return [base64.b64decode(json.loads(item)["body"]) for item in items]
+            with connection.channel() as channel:
+                # Given back when the channel is closed.
+                while message := channel.basic_get(queue):
+                    body = message.body
+                    found.append(body.encode() if isinstance(body, str) else bytes(body))
+        return found
+
+    def publish(self, queue: str, body: bytes, **properties: Any) -> None:
+        """Send what a producer that does not know Celery would send.
+
+        Args:
+            properties: of an AMQP message. On Valkey a message with any is put into kombu's form,
+                with one and the same delivery tag for all.
+        """
+        with self.app.connection_for_write() as connection:
+            channel = connection.default_channel
+            if connection.transport.driver_type == "redis":
+                channel.client.lpush(queue, _in_kombus_form(body, **properties))
+            else:
+                channel.basic_publish(Message(body, **properties), exchange="", routing_key=queue)
 
     def journal_lines(self) -> list[str]:
         """What the models have written down."""
@@ -149,8 +196,17 @@ class Site:
         self.broker.stop()
 
 
-def _body(message: dict[str, object]) -> str:
-    return base64.b64decode(str(message["body"])).decode()
+def _in_kombus_form(body: bytes, **properties: Any) -> bytes:
+    if not properties:
+        return body
+    form = {
+        "body": base64.b64encode(body).decode(),
+        "content-type": properties.get("content_type"),
+        "content-encoding": properties.get("content_encoding"),
+        "headers": properties.get("application_headers", {}),
+        "properties": {"body_encoding": "base64", "delivery_tag": "the same", "priority": 0},
+    }
+    return json.dumps(form).encode()
 
 
 @pytest.fixture
@@ -159,3 +215,18 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site = Site(tmp_path)
     yield site
     site.close()
+
+
+@pytest.fixture
+def site_on_rabbitmq(tmp_path: Path) -> Iterator[Site]:
+    """The same with RabbitMQ for a broker."""
+    with rabbitmq.virtual_host(tmp_path) as address:
+        site = Site(tmp_path, JUSTLENS_BROKER_URL=address)
+        yield site
+        site.close()
+
+
+@pytest.fixture(params=["site", "site_on_rabbitmq"], ids=["valkey", "rabbitmq"])
+def any_site(request: pytest.FixtureRequest) -> Site:
+    """Each of them in turn."""
+    return request.getfixturevalue(request.param)

@@ -54,7 +54,11 @@ def test_an_object_is_served_with_its_type_and_may_be_kept_for_ever(reader: Test
 
 
 @pytest.mark.parametrize(
-    "key", ["originals/ab/none.jpg", "..%2f..%2fdocuments.db", "originals", "A", "%00", "a//b"]
+    "key",
+    [
+        *("originals/ab/none.jpg", "..%2f..%2fdocuments.db", "originals", "A", "%00", "a//b"),
+        "a" * 2000,
+    ],
 )
 def test_what_is_no_object_is_not_found(reader: TestClient, key: str) -> None:
     answer = reader.get(f"/objects/{key}")

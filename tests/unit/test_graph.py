@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.canvas import Signature, _chain, _chord, group
+from kombu.transport.native_delayed_delivery import calculate_routing_key
 
-from pipeline.graph import STEPS, graph, message_for, next_stage
-from pipeline.queues import Lane, Stage
+from pipeline.graph import STEPS, graph, image_of, message_for, next_stage
+from pipeline.queues import Lane, Stage, lane_queue, queue_of
 from pipeline.records import CatalogueImage, ImageMetadata, StageRecord
 
 IMAGE = CatalogueImage(docid="shop", product_id=7, generation=3, force=True)
@@ -51,17 +52,25 @@ def test_scores_wait_for_both_tags_and_description(start: Stage) -> None:
 def test_every_task_of_a_graph_travels_in_its_lane(lane: Lane) -> None:
     tasks = [task for step in steps(canvas(Stage.ENHANCE, lane)) for task in step]
     assert len(tasks) == len(Stage)
-    assert {task.options["priority"] for task in tasks} == {int(lane)}
+    assert {queue_of(task.options["queue"])[1] for task in tasks} == {lane}
 
 
-def test_the_interactive_lane_goes_before_the_bulk_lane() -> None:
-    assert Lane.INTERACTIVE < Lane.BULK
+@pytest.mark.parametrize("lane", list(Lane))
+def test_a_queue_and_its_lane_are_read_off_a_routing_key_with_or_without_delay(lane: Lane) -> None:
+    name = lane_queue("image_tag_process", lane)
+    assert queue_of(name) == ("image_tag_process", lane)
+    assert queue_of(calculate_routing_key(77, name)) == ("image_tag_process", lane)
 
 
-def test_every_task_goes_to_the_queue_of_its_name_and_parks_its_failure() -> None:
+def test_what_a_task_shows_names_its_image() -> None:
+    shown = {task.options["argsrepr"] for step in steps(canvas(Stage.TAG)) for task in step}
+    assert {image_of(text) for text in shown} == {("shop", 7)}
+    assert image_of("[]") is None
+
+
+def test_every_task_goes_to_the_queue_of_its_name() -> None:
     for task in (task for step in steps(canvas(Stage.ENHANCE)) for task in step):
         assert task.options["queue"] == task.task
-        assert "park" in [link["task"] for link in task.options["link_error"]]
 
 
 def test_every_task_is_given_the_same_message_and_nothing_of_the_one_before() -> None:

@@ -56,7 +56,7 @@ class TestCategories:
         assert directory.categories(["B1"]) == {"B1": [BAR]}
 
     def test_names_of_any_script_and_the_full_length_are_kept(self, directory):
-        names = ["寿司" + "😀" * (NAME_LENGTH - 2), "Café", "Cafe", "cafe"]
+        names = ["寿司" + "😀" * (NAME_LENGTH - 2), "Café", "Cafe", "cafe", "cafe "]
         categories = [Category(catid=number, name=name) for number, name in enumerate(names, 1)]
         directory.save_categories("B1", categories)
         directory.add_vocabulary(names)

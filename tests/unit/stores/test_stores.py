@@ -42,6 +42,14 @@ def test_a_store_that_does_not_answer_is_named_with_its_trouble(settings, tmp_pa
     assert set(trouble.values()) == {""}
 
 
+def test_a_store_that_is_not_set_up_right_is_named_with_what_is_wrong(settings):
+    address = "mysql+pymysql://u:secret@127.0.0.1:1/justlens?no_such_option=1"
+    wrong = settings.model_copy(update={"relational_url": address})
+    trouble = open_stores(wrong).check()
+    assert "no_such_option" in trouble.pop("directory")
+    assert set(trouble.values()) == {""}
+
+
 @pytest.mark.parametrize(
     ("setting", "works"),
     [
@@ -62,10 +70,60 @@ def test_an_unknown_scheme_is_named_with_its_setting_and_what_works(settings, se
     assert "secret" not in message
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "mysql+pymysql://u:secret@host:port/justlens",
+        "mysql+pymysql://u:secret@host:3306/",
+        "mysql+pymysql://u:secret@host/justlens?read_timeout=soon",
+    ],
+)
+def test_an_address_of_a_server_that_cannot_work_says_what_would(settings, address):
+    wrong = settings.model_copy(update={"relational_url": address})
+    with pytest.raises(ConfigurationError, match=r"mysql\+pymysql://user:password@") as raised:
+        open_stores(wrong).directory.check()
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "trouble"),
+    [
+        ("s3://access:secret@host", "names no bucket"),
+        ("s3://access:secret@host/B", "names no bucket"),
+        ("s3://access:secret@/bucket", "names no host"),
+        ("s3://access:sec/secret@host/bucket", "names no bucket"),
+        ("s3://access:secret@host:port/bucket", "port"),
+        ("s3://access:secret@host/bucket/../up", "prefix"),
+        ("s3://secret@host/bucket", "one of the keys"),
+        ("s3://access:secret@host/bucket?zone=x", "region, public, ssl_ca"),
+        ("s3://access:secret@host/bucket?region=no/region", "region"),
+        ("s3://access:secret@host/bucket?public=host", "public="),
+        ("s3://access:secret@host/bucket?ssl_ca=/no/such/file", "authorities"),
+    ],
+)
+def test_an_address_of_s3_that_cannot_work_says_why(settings, address, trouble):
+    wrong = settings.model_copy(update={"objects_url": address})
+    with pytest.raises(ConfigurationError, match=trouble) as raised:
+        open_stores(wrong)
+    assert "JUSTLENS_OBJECTS_URL" in str(raised.value)
+    assert "secret@host" not in str(raised.value).replace("access:secret@host:port", "")
+
+
+def test_a_driver_that_is_not_installed_is_named(settings, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    address = "mysql+pymysql://u:secret@host/justlens"
+    wrong = settings.model_copy(update={"relational_url": address})
+    with pytest.raises(ConfigurationError, match="pymysql") as raised:
+        open_stores(wrong).directory.check()
+    assert "secret" not in str(raised.value)
+
+
 def test_the_embedded_profile_needs_no_client_library_of_a_server(settings):
     before = set(sys.modules)
     open_stores(settings).check()
-    assert not {"pymongo", "mongoengine", "minio", "pymilvus"} & (set(sys.modules) - before)
+    assert not {"alembic", "pymysql", "pymongo", "mongoengine", "minio", "pymilvus"} & (
+        set(sys.modules) - before
+    )
 
 
 def test_an_upsert_for_mysql_decides_by_the_old_source_for_every_column():

@@ -1,0 +1,65 @@
+"""What waits in each queue, its dead letters included, asked of the broker."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from amqp.exceptions import AMQPError, NotFound
+from celery import Celery
+from kombu import Connection
+from kombu.exceptions import OperationalError
+
+from pipeline.errors import BrokerUnavailable
+from pipeline.queues import QUEUES, Lane, error_queue, lane_queue
+from pipeline.topology import UNROUTED_QUEUE
+
+# The lane of a queue without lanes.
+ALL = "all"
+
+_NAMES = {(queue, lane.name.lower()): lane_queue(queue, lane) for queue in QUEUES for lane in Lane}
+_NAMES |= {(queue, ALL): queue for queue in (*map(error_queue, QUEUES), UNROUTED_QUEUE)}
+
+Backlog = dict[tuple[str, str], int]
+"""Messages that wait, by queue and lane (``interactive``, ``bulk``, ``all``)."""
+
+
+def backlog(app: Celery) -> Backlog:
+    """Messages that wait in our queues and in their error queues; 0 in one never used.
+
+    Raises:
+        BrokerUnavailable: the broker cannot be asked.
+    """
+    try:
+        with app.connection_for_read() as connection:
+            embedded = connection.transport.driver_type == "redis"
+            counts = (_in_lists if embedded else _in_queues)(connection)
+    except (OperationalError, AMQPError, OSError) as error:
+        raise BrokerUnavailable(f"the broker does not answer: {error}") from error
+    return {key: counts[name] for key, name in _NAMES.items()}
+
+
+def depths(waiting: Backlog) -> Mapping[str, int]:
+    """Messages that wait in each of our queues, its lanes together."""
+    return {queue: sum(waiting[queue, lane.name.lower()] for lane in Lane) for queue in QUEUES}
+
+
+def _in_lists(connection: Connection) -> dict[str, int]:
+    """On the Redis transport a queue is a list, which exists while it holds some."""
+    names = list(_NAMES.values())
+    channel: Any = connection.default_channel
+    with channel.client.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.llen(name)
+        return dict(zip(names, pipe.execute(), strict=True))
+
+
+def _in_queues(connection: Connection) -> dict[str, int]:
+    return {name: _count(connection, name) for name in _NAMES.values()}
+
+
+def _count(connection: Connection, queue: str) -> int:
+    # A channel of its own: the broker closes it where there is no such queue.
+    with connection.channel() as channel:
+        try:
+            return channel.queue_declare(queue, passive=True).message_count
+        except NotFound:
+            return 0

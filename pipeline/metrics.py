@@ -1,0 +1,83 @@
+"""The figures of every process, in the names under which Prometheus collects them.
+
+Seconds throughout. What a process does not do stays empty: a worker has stages, an application has
+requests (``api.operations``), both have stores. Labels take few values, all of them ours.
+"""
+
+import time
+from datetime import datetime
+from typing import Any
+
+from celery.signals import before_task_publish
+from prometheus_client import Counter, Gauge, Histogram
+
+from pipeline.queues import QUEUES
+
+# From a stage that had been done before to one that runs into its deadline of five minutes.
+STAGE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+# A backfill may wait for hours.
+WAIT_BUCKETS = (0.01, 0.05, 0.25, 1, 5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600)
+# An indexed read takes well under a millisecond; a store that is away, its time limit.
+STORE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
+
+STAGE_SECONDS = Histogram(
+    "justlens_stage_seconds",
+    "A run of a stage, from its start to its end.",
+    ("stage", "outcome"),
+    buckets=STAGE_BUCKETS,
+)
+STAGE_OUTCOMES = Counter(
+    "justlens_stage_outcomes", "Runs of a stage by how they ended.", ("stage", "outcome")
+)
+QUEUE_WAIT_SECONDS = Histogram(
+    "justlens_queue_wait_seconds",
+    "From when a message was due to the start of its run, by the clocks of two machines.",
+    ("stage",),
+    buckets=WAIT_BUCKETS,
+)
+IMAGES_IN_FLIGHT = Gauge(
+    "justlens_images_in_flight", "Runs of a stage that this process is at.", ("stage",)
+)
+RETRIES = Counter("justlens_retries", "Runs that are to be tried again.", ("stage", "exception"))
+DEAD_LETTERS = Counter("justlens_dead_letters", "Failures parked.", ("queue", "exception"))
+BATCH_SIZE = Histogram("justlens_batch_size", "Images in one forward pass.", buckets=BATCH_BUCKETS)
+STORE_SECONDS = Histogram(
+    "justlens_store_seconds",
+    "A call of a store, failed ones included.",
+    ("store", "method"),
+    buckets=STORE_BUCKETS,
+)
+MODEL_LOAD_SECONDS = Gauge(
+    "justlens_model_load_seconds", "How long a model took to load.", ("model",)
+)
+DEGRADED_ANSWERS = Counter(
+    "justlens_degraded_answers", "Answers that did without vectors or a model."
+)
+
+
+def count_dead_letter(queue: str, exception: str) -> None:
+    """Count a failure; a queue that a foreign message made up is counted as ``other``."""
+    DEAD_LETTERS.labels(queue if queue in QUEUES else "other", exception).inc()
+
+
+SENT_AT = "sent_at"
+
+
+@before_task_publish.connect
+def stamp(headers: dict[str, Any], **_: Any) -> None:
+    """Write the time on a task's message, whoever sends it, a retry anew."""
+    headers[SENT_AT] = time.time()
+
+
+def waited_seconds(request: Any, now: float) -> float | None:
+    """How long a task's request has been due; none where its sender did not write the time.
+
+    A delay that was asked for is not waiting. Clocks that differ do not make it negative.
+    """
+    due = request.get(SENT_AT)
+    if not isinstance(due, int | float):
+        return None
+    if request.eta:
+        due = max(due, datetime.fromisoformat(request.eta).timestamp())
+    return max(0.0, now - due)

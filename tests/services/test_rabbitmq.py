@@ -1,0 +1,161 @@
+"""What RabbitMQ is asked for, and what it does with it."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from amqp.exceptions import PreconditionFailed
+from kombu import Connection, Queue
+
+from pipeline.backlog import backlog, depths
+from pipeline.messages import ImageJob
+from pipeline.queues import GPU_QUEUES, QUEUES, SLOTS, Lane, Stage, error_queue, lane_queue
+from pipeline.records import ImageState
+from pipeline.topology import (
+    DELIVERY_LIMIT,
+    EXCHANGE,
+    UNROUTED_QUEUE,
+    declare,
+    kept_queue,
+    work_queue,
+)
+from tasks.rabbitmq import SlotConsumer
+from tests.pictures import green
+from tests.services.conftest import Site
+
+pytestmark = pytest.mark.services
+
+TAG = Stage.TAG.value
+ERRORS = error_queue(TAG)
+
+
+@pytest.fixture
+def site(site_on_rabbitmq: Site) -> Site:
+    return site_on_rabbitmq
+
+
+@contextmanager
+def connected(site: Site) -> Iterator[Connection]:
+    with site.app.connection_for_write() as connection:
+        yield connection
+
+
+@pytest.mark.parametrize(
+    "queue",
+    [work_queue(TAG), work_queue(TAG, Lane.BULK), kept_queue(ERRORS)],
+    ids=lambda queue: queue.name,
+)
+def test_queues_are_durable_quorum_queues(site: Site, queue: Queue) -> None:
+    classic = queue.queue_arguments | {"x-queue-type": "classic"}
+    with connected(site) as connection:
+        channel = connection.channel()
+        with pytest.raises(PreconditionFailed, match="x-queue-type"):
+            channel.queue_declare(queue.name, durable=True, auto_delete=False, arguments=classic)
+
+
+def test_declaring_again_changes_nothing(site: Site) -> None:
+    site.publish(TAG, b"{}")
+    with connected(site) as connection:
+        declare(connection)
+    assert depths(backlog(site.app))[TAG] == 1
+
+
+def test_what_cannot_be_routed_is_kept(site: Site) -> None:
+    with connected(site) as connection:
+        connection.Producer().publish({"a": 1}, exchange=EXCHANGE.name, routing_key="misspelt")
+    site.until(lambda: site.waiting(UNROUTED_QUEUE) == [b'{"a": 1}'], "it is kept")
+
+
+def test_what_is_given_back_too_often_goes_to_the_error_queue(site: Site) -> None:
+    site.publish(TAG, b"poison")
+    for _ in range(DELIVERY_LIMIT + 1):
+        # Closing the connection gives back what was not acknowledged.
+        site.until(lambda: site.waiting(TAG) == [b"poison"] or site.waiting(ERRORS), "it is back")
+    site.until(lambda: site.waiting(ERRORS) == [b"poison"], "it is given up")
+    assert site.waiting(TAG) == []
+
+
+def test_what_is_rejected_goes_to_the_error_queue_of_its_queue(site: Site) -> None:
+    bulk = lane_queue(TAG, Lane.BULK)
+    site.publish(bulk, b"unwanted")
+    with connected(site) as connection:
+        channel = connection.default_channel
+        site.until(lambda: channel.queue_declare(bulk, passive=True).message_count, "it is there")
+        channel.basic_reject(channel.basic_get(bulk).delivery_tag, requeue=False)
+        site.until(lambda: site.waiting(ERRORS) == [b"unwanted"], "it is kept")
+
+
+def test_a_retry_waits_in_rabbitmq_and_not_in_a_slot(site: Site) -> None:
+    # The photo's address refuses connections: a transient error, tried again.
+    site.worker(Stage.ENHANCE.value, JUSTLENS_RETRY_DELAY="3")
+    site.until(lambda: site.app.control.ping(timeout=1), "the worker answers")
+    site.intake.accept_job(
+        ImageJob(docid="shop-1", product_id=1, product_url="http://127.0.0.1:9/a.jpg")
+    )
+    delayed = [f"celery_delayed_{level}" for level in range(3)]
+    site.until(lambda: sum(len(site.waiting(queue)) for queue in delayed), "it waits outside")
+    held = site.app.control.inspect(timeout=2)
+    assert all(not tasks for tasks in (held.active() or {"none": ["answers"]}).values())
+    assert all(not tasks for tasks in (held.scheduled() or {"none": ["answers"]}).values())
+    assert depths(backlog(site.app))[Stage.ENHANCE.value] == 0
+    # A second photo is done meanwhile, and the first one's tries go on.
+    site.intake.accept_bytes("shop-1", 2, green(2))
+    site.until(lambda: ended(site, 2, Stage.ENHANCE), "the second is done")
+    assert site.states().get(ImageState.FAILED) is None
+
+
+def test_the_bulk_lane_waits_while_the_interactive_lane_has_messages(site: Site) -> None:
+    bulk = range(1, 121)
+    interactive = range(201, 241)
+    for number in bulk:
+        site.intake.accept_bytes("shop-1", number, green(number), lane=Lane.BULK)
+    assert backlog(site.app)[Stage.ENHANCE.value, "bulk"] == len(bulk)
+    for number in interactive:
+        site.intake.accept_bytes("shop-1", number, green(number))
+    site.worker(Stage.ENHANCE.value)
+    site.until(
+        lambda: all(ended(site, number, Stage.ENHANCE) for number in interactive),
+        "all interactive ones are done",
+    )
+    before = sum(ended(site, number, Stage.ENHANCE) for number in bulk)
+    # What the worker had taken before it looked, and what it took in the last moment.
+    assert before <= 3 * SLOTS[Stage.ENHANCE.value]
+    site.until(
+        lambda: all(ended(site, number, Stage.ENHANCE) for number in bulk), "the others follow"
+    )
+
+
+def test_of_each_queue_no_more_is_taken_than_there_are_slots_for_it(site: Site) -> None:
+    taken: Counter[str] = Counter()
+    for queue in GPU_QUEUES:
+        for number in range(30):
+            site.publish(queue, str(number).encode())
+    with connected(site) as connection:
+        consumer = SlotConsumer(
+            connection,
+            [work_queue(queue) for queue in GPU_QUEUES],
+            on_message=lambda message: taken.update([message.delivery_info["routing_key"]]),
+        )
+        with consumer:
+            expected = {queue: SLOTS[queue] for queue in GPU_QUEUES}
+            while taken.total() < sum(expected.values()):
+                connection.drain_events(timeout=10)
+            with pytest.raises(TimeoutError):
+                connection.drain_events(timeout=0.5)
+    assert taken == expected
+
+
+def test_a_second_worker_for_a_queue_needs_only_its_command(site: Site) -> None:
+    site.worker(*(queue for queue in QUEUES if queue != Stage.ENHANCE.value), name="rest")
+    site.worker(Stage.ENHANCE.value, name="one", TEST_PASS_SECONDS="0.3")
+    site.worker(Stage.ENHANCE.value, name="two", TEST_PASS_SECONDS="0.3")
+    site.until(lambda: len(site.app.control.ping(timeout=1)) == 3, "three workers answer")
+    site.take_in(40)
+    site.until(lambda: site.states() == {ImageState.DONE: 40}, "forty are done")
+    assert len({line for line in site.journal_lines() if line.startswith("process")}) == 2
+
+
+def ended(site: Site, number: int, stage: Stage) -> bool:
+    metadata = site.stores.documents.metadata([("shop-1", number)]).get(("shop-1", number))
+    return metadata is not None and stage.value in metadata.stages
