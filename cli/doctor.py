@@ -17,8 +17,10 @@ from pipeline.broker import EmbeddedBroker
 from pipeline.errors import BrokerUnavailable, JustLensError, StoreUnavailable
 from pipeline.graph import Sender
 from pipeline.joins import join_server
+from pipeline.purge import open_purge
 from pipeline.settings import Settings, settings
 from pipeline.stores import Stores, open_stores
+from pipeline.topology import BROKER_ERRORS
 
 PACKAGES = ("celery", "kombu", "torch", "onnxruntime", "fastapi", "sqlalchemy", "numpy")
 LEAST_DISK = 2 * 1024**3
@@ -66,15 +68,15 @@ def _checks(chosen: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "packages", _packages
     yield "disk", partial(_disk, chosen)
     yield "models", partial(_models, chosen)
+    if chosen.cdn_purge != "none":
+        yield "cdn", partial(_cdn, chosen)
     stores = open_stores(chosen)
     for field in fields(stores):
         yield field.name, partial(_store, stores, field.name)
-    if EmbeddedBroker.wanted(chosen) and not EmbeddedBroker(chosen).answers():
-        yield "broker", lambda: "not running; it starts with `justlens up` or a worker"
-    else:
-        yield "broker", Sender().broker
-        yield "joins", partial(join_server, chosen.result_url)
-        yield "workers", _workers
+    yield "broker", partial(_running, chosen, chosen.broker_url, Sender().broker)
+    joins = chosen.result_url
+    yield "joins", partial(_running, chosen, joins, partial(join_server, joins))
+    yield "workers", partial(_running, chosen, chosen.broker_url, _workers)
     stores.close()
 
 
@@ -135,16 +137,31 @@ def _models(chosen: Settings) -> str:
     return ", ".join(identities)
 
 
+def _cdn(chosen: Settings) -> str:
+    open_purge(chosen)
+    return f"{chosen.cdn_purge}, its settings fit; nothing was sent"
+
+
 def _store(stores: Stores, name: str) -> str:
     store = getattr(stores, name)
     store.check()
     return str(store.version())
 
 
+def _running(chosen: Settings, url: str, ask: Callable[[], str]) -> str:
+    """What a server says; the embedded one need not run when nothing else does."""
+    if EmbeddedBroker.is_at(url, chosen) and not EmbeddedBroker(chosen).answers():
+        return "not running; it starts with `justlens up` or a worker"
+    return ask()
+
+
 def _workers() -> str:
     from tasks import app
 
-    found = app.control.inspect(timeout=2).active_queues() or {}
+    try:
+        found = app.control.inspect(timeout=2).active_queues() or {}
+    except BROKER_ERRORS:
+        return "unknown while the broker does not answer"
     if not found:
         return "none runs; `justlens up` starts them"
     return "; ".join(

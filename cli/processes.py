@@ -83,7 +83,7 @@ def pools(settings: Settings) -> dict[str, tuple[str, ...]]:
 
     Without servers there is no describer to wait for, and a process less saves its memory.
     """
-    if EmbeddedBroker.wanted(settings):
+    if EmbeddedBroker.is_at(settings.broker_url, settings):
         return {"gpu": GPU_QUEUES, "cpu": (*CPU_QUEUES, *IO_QUEUES)}
     return {"gpu": GPU_QUEUES, "cpu": CPU_QUEUES, "io": IO_QUEUES}
 
@@ -160,8 +160,9 @@ class System:
     @contextmanager
     def _supervisor(self, plan: Mapping[str, object]) -> Iterator[subprocess.Popen[bytes]]:
         path = self._run / "watchers.json"
+        # The environment in it holds passwords.
+        path.touch(0o600)
         path.write_text(json.dumps(plan))
-        path.chmod(0o600)
         with (self._logs / "supervisor.log").open("ab") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "cli.supervise", str(path)],

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from amqp.exceptions import AMQPError, NotFound
+from amqp.exceptions import NotFound
 from celery import Celery
 from kombu import Connection
-from kombu.exceptions import OperationalError
 
 from pipeline.errors import BrokerUnavailable
 from pipeline.queues import QUEUES, Lane, error_queue, lane_queue
-from pipeline.topology import UNROUTED_QUEUE
+from pipeline.topology import BROKER_ERRORS, UNROUTED_QUEUE
 
 # The lane of a queue without lanes.
 ALL = "all"
@@ -32,7 +31,7 @@ def backlog(app: Celery) -> Backlog:
         with app.connection_for_read() as connection:
             embedded = connection.transport.driver_type == "redis"
             counts = (_in_lists if embedded else _in_queues)(connection)
-    except (OperationalError, AMQPError, OSError) as error:
+    except BROKER_ERRORS as error:
         raise BrokerUnavailable(f"the broker does not answer: {error}") from error
     return {key: counts[name] for key, name in _NAMES.items()}
 

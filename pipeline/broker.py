@@ -42,8 +42,15 @@ class EmbeddedBroker:
     @staticmethod
     def wanted(settings: Settings) -> bool:
         """Whether messages or the joins of chords are kept on the embedded server."""
-        own = f"redis+socket://{socket_path(settings.data_dir)}"
-        return any(url.startswith(own) for url in (settings.broker_url, settings.result_url))
+        return any(
+            EmbeddedBroker.is_at(url, settings)
+            for url in (settings.broker_url, settings.result_url)
+        )
+
+    @staticmethod
+    def is_at(url: str, settings: Settings) -> bool:
+        """Whether an address is that of the embedded server."""
+        return url.startswith(f"redis+socket://{socket_path(settings.data_dir)}")
 
     def command(self) -> list[str]:
         """The command line of the server."""

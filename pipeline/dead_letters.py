@@ -6,16 +6,14 @@ import traceback as tracebacks
 from collections.abc import Callable
 from typing import Any
 
-from amqp.exceptions import AMQPError
 from celery import Celery
-from kombu.exceptions import OperationalError
 
 from pipeline.errors import BrokerUnavailable
 from pipeline.metrics import count_dead_letter
 from pipeline.queues import error_queue
 from pipeline.records import DeadLetter, ImageState
 from pipeline.stores.documents import DocumentStore
-from pipeline.topology import kept_queue
+from pipeline.topology import BROKER_ERRORS, kept_queue
 
 Publish = Callable[[str, dict[str, Any]], None]
 """Publishes JSON straight to a queue, durable; raises unless the broker took it."""
@@ -58,7 +56,7 @@ class Publisher:
                     retry_policy=self._app.conf.task_publish_retry_policy,
                     confirm_timeout=CONFIRM_SECONDS,
                 )
-        except (OperationalError, AMQPError, OSError) as error:
+        except BROKER_ERRORS as error:
             raise BrokerUnavailable(f"the broker did not take the message: {error}") from error
 
 

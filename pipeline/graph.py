@@ -8,10 +8,9 @@ Tasks are named, not imported: whoever sends needs no model.
 
 from typing import Any
 
-from amqp.exceptions import AMQPError, PreconditionFailed
+from amqp.exceptions import PreconditionFailed
 from celery import Celery
 from celery.canvas import Signature, chain, group
-from kombu.exceptions import OperationalError
 
 from pipeline.backlog import Backlog, backlog
 from pipeline.dead_letters import CONFIRM_SECONDS
@@ -20,7 +19,7 @@ from pipeline.joins import server_version
 from pipeline.messages import ImageMessage
 from pipeline.queues import Lane, Stage, lane_queue
 from pipeline.records import CatalogueImage, ImageMetadata
-from pipeline.topology import declare
+from pipeline.topology import BROKER_ERRORS, declare
 
 STEPS: tuple[tuple[Stage, ...], ...] = (
     (Stage.ENHANCE,),
@@ -108,7 +107,7 @@ class Sender:
         canvas = graph(self._app, message_for(image), start, image.lane)
         try:
             canvas.apply_async()
-        except (OperationalError, AMQPError, OSError) as error:
+        except BROKER_ERRORS as error:
             raise BrokerUnavailable(f"the broker did not take the message: {error}") from error
 
     def prepare(self) -> None:
@@ -127,7 +126,7 @@ class Sender:
                 f"{error.reply_text}: drain and delete it, or give JustLens a virtual host of its "
                 "own by JUSTLENS_BROKER_URL"
             ) from error
-        except (OperationalError, AMQPError, OSError) as error:
+        except BROKER_ERRORS as error:
             raise BrokerUnavailable(f"the broker does not answer: {error}") from error
 
     def broker(self) -> str:
@@ -143,7 +142,7 @@ class Sender:
                 connection.connect()
                 known = connection.connection.server_properties
                 return f"{known['product']} {known['version']}"
-        except (OperationalError, AMQPError, OSError) as error:
+        except BROKER_ERRORS as error:
             raise BrokerUnavailable(f"the broker does not answer: {error}") from error
 
     def backlog(self) -> Backlog:

@@ -5,10 +5,13 @@ queue gives up goes to its error queue, and what no queue wants to an error queu
 transport for Redis and Valkey knows no arguments and ignores them.
 """
 
+from amqp.exceptions import AMQPError
 from kombu import Connection, Exchange, Queue
+from kombu.exceptions import OperationalError
 from kombu.transport.native_delayed_delivery import (
     declare_native_delayed_delivery_exchanges_and_queues,
 )
+from redis import RedisError
 
 from pipeline.queues import QUEUES, Lane, error_queue, lane_queue
 
@@ -41,6 +44,10 @@ _QUORUM = {
     # refused message is not confirmed, and its sender knows.
     "x-overflow": "reject-publish",
 }
+
+
+# What a client may raise when its broker is away or refuses.
+BROKER_ERRORS = (OperationalError, AMQPError, RedisError, OSError)
 
 
 def work_queue(queue: str, lane: Lane = Lane.INTERACTIVE) -> Queue:

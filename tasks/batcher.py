@@ -12,8 +12,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from pipeline.metrics import BATCH_SIZE
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -34,14 +32,20 @@ class Batcher(Generic[Item, Result]):
         run: called with the items of one group; returns their results in the same order.
         size: most items in a batch.
         wait: seconds that a batch waits for more.
+        observe: told the size of each batch.
     """
 
     def __init__(
-        self, run: Callable[[Hashable, Sequence[Item]], Sequence[Result]], size: int, wait: float
+        self,
+        run: Callable[[Hashable, Sequence[Item]], Sequence[Result]],
+        size: int,
+        wait: float,
+        observe: Callable[[float], object] = lambda _: None,
     ) -> None:
         self._run = run
         self._size = size
         self._wait = wait
+        self._observe = observe
         self._entries: queue.SimpleQueue[_Entry[Item, Result]] = queue.SimpleQueue()
         self._start = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -82,7 +86,7 @@ class Batcher(Generic[Item, Result]):
 
     def _settle(self, group: Hashable, entries: list[_Entry[Item, Result]]) -> None:
         """Run one batch; when it fails, each of its items alone, so that only the culprit fails."""
-        BATCH_SIZE.observe(len(entries))
+        self._observe(len(entries))
         try:
             results = self._run(group, [entry.item for entry in entries])
             for entry, result in zip(entries, results, strict=True):

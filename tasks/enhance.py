@@ -21,6 +21,7 @@ from pipeline.errors import (
 from pipeline.fetch import fetch
 from pipeline.imaging import Picture, content_type, count_pixels, decode, encode
 from pipeline.keys import stage_key
+from pipeline.metrics import BATCH_SIZE
 from pipeline.queues import Stage
 from pipeline.records import CatalogueImage, Enhancement
 from pipeline.stores.objects import object_key
@@ -144,4 +145,5 @@ def batcher() -> Batcher[np.ndarray, np.ndarray]:
         log.info("one forward pass for %d images at x%s", len(images), scale)
         return results
 
-    return Batcher(forward, here.settings.batch_size, here.settings.batch_wait)
+    chosen = here.settings
+    return Batcher(forward, chosen.batch_size, chosen.batch_wait, BATCH_SIZE.observe)

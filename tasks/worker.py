@@ -12,8 +12,10 @@ from celery import Celery
 from celery.signals import beat_init, celeryd_init, worker_init, worker_ready, worker_shutdown
 
 from pipeline.broker import EmbeddedBroker, run_directory
+from pipeline.errors import ConfigurationError
 from pipeline.graph import Sender
 from pipeline.metrics import MODEL_LOAD_SECONDS
+from pipeline.purge import open_purge
 from pipeline.queues import QUEUES, SLOTS, Lane, Stage, lane_queue, queue_of
 from pipeline.reconcile import send_lost
 from pipeline.topology import declare
@@ -41,6 +43,8 @@ def configure(sender: Any, instance: Any, conf: Any, options: dict[str, Any], **
     global _lock
     here = runtime()
     _ensure_broker(here)
+    if Stage.UPDATE.value in _queues(options):
+        _check_purge(here)
     if not options.get("concurrency"):
         chosen = dict.fromkeys(queue_of(name)[0] for name in _queues(options))
         conf.worker_concurrency = sum(SLOTS.get(queue, 1) for queue in chosen)
@@ -127,6 +131,15 @@ def certain_messages(app: Celery) -> set[tuple[str, int]]:
     RabbitMQ does not tell what its messages are: there the workers are asked for theirs.
     """
     return images_in_flight(app) if _lock else images_at_work(app)
+
+
+def _check_purge(here: Runtime) -> None:
+    """Settings of the CDN that cannot work are found now, not with the first image."""
+    try:
+        open_purge(here.settings)
+    except ConfigurationError as error:
+        # Celery logs any other exception of a signal and goes on.
+        raise SystemExit(f"error: {error}") from error
 
 
 def _ensure_broker(here: Runtime) -> None:

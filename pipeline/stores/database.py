@@ -1,8 +1,8 @@
 """A SQL database that threads share and that survives a fork."""
 
 import os
-import sqlite3
 import random
+import sqlite3
 import threading
 import time
 import weakref

@@ -26,7 +26,14 @@ from pipeline.stores import Stores, open_stores
 from pipeline.topology import declare
 from tests.fast_models import ENVIRONMENT
 from tests.pictures import green
-from tests.services.servers import rabbitmq
+from tests.services.servers import fixtures, rabbitmq
+
+# Found by pytest under their names here.
+mysql_server, mysql_url = fixtures.mysql_server, fixtures.mysql_url
+milvus_server, milvus_url = fixtures.milvus_server, fixtures.milvus_url
+mongo_server, mongo_url = fixtures.mongo_server, fixtures.mongo_url
+s3_server, s3_url = fixtures.s3_server, fixtures.s3_url
+redis_url = fixtures.redis_url
 
 LIMIT = 90.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,9 +70,9 @@ class Site:
             for name, value in own.items():
                 patch.setenv(name, value)
             self.settings = Settings()
-        # Also where it only joins the chords.
         self.broker = EmbeddedBroker(self.settings)
-        self.broker.ensure()
+        if EmbeddedBroker.wanted(self.settings):
+            self.broker.ensure()
         self.stores: Stores = open_stores(self.settings)
         self.stores.prepare()
         self.app = self._application()
@@ -224,6 +231,37 @@ def site_on_rabbitmq(tmp_path: Path) -> Iterator[Site]:
         site = Site(tmp_path, JUSTLENS_BROKER_URL=address)
         yield site
         site.close()
+
+
+@pytest.fixture
+def services_environment(
+    tmp_path: Path, redis_url: str, mongo_url: str, mysql_url: str, s3_url: str, milvus_url: str
+) -> Iterator[dict[str, str]]:
+    """The settings of the ``services`` profile with parts of servers that are the test's own."""
+    with rabbitmq.virtual_host(tmp_path) as address:
+        yield {
+            "JUSTLENS_PROFILE": "services",
+            "JUSTLENS_BROKER_URL": address,
+            "JUSTLENS_RESULT_URL": redis_url,
+            "JUSTLENS_DOCUMENTS_URL": mongo_url,
+            "JUSTLENS_RELATIONAL_URL": mysql_url,
+            "JUSTLENS_OBJECTS_URL": s3_url,
+            "JUSTLENS_VECTORS_URL": milvus_url,
+        }
+
+
+@pytest.fixture
+def site_on_services(tmp_path: Path, services_environment: dict[str, str]) -> Iterator[Site]:
+    """The same on servers for all parts."""
+    site = Site(tmp_path, **services_environment)
+    yield site
+    site.close()
+
+
+@pytest.fixture(params=["site", "site_on_services"], ids=["embedded", "services"])
+def site_of_each_profile(request: pytest.FixtureRequest) -> Site:
+    """Each of them in turn."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(params=["site", "site_on_rabbitmq"], ids=["valkey", "rabbitmq"])

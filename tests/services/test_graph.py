@@ -12,6 +12,11 @@ from tests.services.conftest import Site
 pytestmark = pytest.mark.services
 
 
+@pytest.fixture
+def site(site_of_each_profile: Site) -> Site:
+    return site_of_each_profile
+
+
 def test_a_photo_goes_through_all_stages_and_comes_out_ranked(site: Site) -> None:
     site.worker()
     site.take_in(3)

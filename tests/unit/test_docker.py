@@ -20,7 +20,7 @@ FILES = sorted(path.name for path in DOCKER.glob("compose*.yaml"))
 DOCKERFILES = sorted(path for path in DOCKER.glob("Dockerfile.*") if path.suffix != ".dockerignore")
 PROGRAMS = Path(sys.executable).parent
 
-PUBLISHED = {"page", "ingest-api", "relevancy-api", "catalogue-api", "flower", "grafana"}
+PUBLISHED = {"page", "ingest_api", "relevancy_api", "catalogue_api", "flower", "grafana"}
 # What runs once and ends.
 ONCE = {"setup", "folders", "mongodb-replica-set"}
 
@@ -85,7 +85,7 @@ def test_every_command_exists() -> None:
     used = {command[1] for command in commands if command[0] == "justlens"}
     assert "flower" in used
     assert used <= known
-    for path in ("page", "ingest-api", "relevancy-api", "catalogue-api"):
+    for path in ("page", "ingest_api", "relevancy_api", "catalogue_api"):
         module = dict(services("compose.yaml"))[path]["command"][1].removesuffix(":app")
         assert find_spec(module), module
 

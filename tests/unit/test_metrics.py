@@ -20,7 +20,7 @@ from api.operations import QueueDepths
 from api.wiring import Services, application
 from pipeline.dead_letters import Parking, letter_from
 from pipeline.errors import StoreUnavailable
-from pipeline.metrics import stamp, waited_seconds
+from pipeline.metrics import BATCH_SIZE, stamp, waited_seconds
 from pipeline.queues import Stage
 from pipeline.settings import Settings
 from pipeline.stores import Stores, open_stores
@@ -141,7 +141,7 @@ def park(stores: Stores, queue: str) -> None:
 
 def test_the_size_of_each_forward_pass_is_counted() -> None:
     passes, images = value("batch_size_count"), value("batch_size_sum")
-    batcher = Batcher(lambda _, items: list(items), size=4, wait=30)
+    batcher = Batcher(lambda _, items: list(items), 4, 30, BATCH_SIZE.observe)
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(batcher, range(8)))
     assert value("batch_size_count") - passes == 2

@@ -470,7 +470,9 @@ class TestLife:
         documents.close()
 
     def test_scores_that_processes_write_for_one_business_are_all_kept(self, open_documents):
-        wrote = run_side_by_side(score_images, [(open_documents, number) for number in range(WRITERS)])
+        wrote = run_side_by_side(
+            score_images, [(open_documents, number) for number in range(WRITERS)]
+        )
         assert wrote == [True] * WRITERS
         documents = open_documents()
         rows = documents.relevance(["B1"], [3, 4])
@@ -504,7 +506,9 @@ def score_images(open_documents: Opener, writer: int) -> bool:
     for number in numbers:
         documents.accept_image(photo(product_id=number))
     kept = [
-        documents.save_relevance([scored(catid, product_id=number, score=score) for catid in (3, 4)])
+        documents.save_relevance(
+            [scored(catid, product_id=number, score=score) for catid in (3, 4)]
+        )
         and documents.patch_relevance("B1", number, 1, {"card.alt": f"by {writer}"})
         for score in (0.1, float(writer))
         for number in numbers
