@@ -1,5 +1,7 @@
 """Every Celery setting of JustLens, each with its reason."""
 
+import ssl
+
 from kombu.transport import TRANSPORT_ALIASES
 
 from pipeline import topology
@@ -89,6 +91,9 @@ else:
     broker_transport_options = {"confirm_publish": True}
     # A retry waits in RabbitMQ, not in a worker's slot.
     broker_native_delayed_delivery_queue_type = topology.DELAY_QUEUES
+    if broker_url.startswith("amqps"):
+        # None: the host of the address. Without it the name in the certificate is not compared.
+        broker_use_ssl = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}
     # Prefetch is given to each consumer by itself: quorum queues know no other.
     worker_detect_quorum_queues = True
 

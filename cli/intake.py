@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from rich.progress import Progress
 
 from cli.processes import System, free_port
-from pipeline.broker import run_directory
+from pipeline.broker import EmbeddedBroker, run_directory
 from pipeline.errors import InvalidMessage, JustLensError
 from pipeline.graph import Sender
 from pipeline.ingest import Intake
@@ -84,7 +84,14 @@ def categories_from(names: Sequence[str]) -> list[Category]:
 
 @contextmanager
 def running_system(settings: Settings) -> Iterator[None]:
-    """The system that runs in the data folder, or one of our own for as long as the block lasts."""
+    """The system that runs, or one of our own for as long as the block lasts.
+
+    On a broker of their own, workers may run on any machine: they are asked for. The embedded one
+    belongs to its data folder.
+    """
+    if not EmbeddedBroker.is_at(settings.broker_url, settings) and _workers_answer():
+        yield
+        return
     lock = FileLock(run_directory(settings) / "up.lock")
     try:
         lock.acquire(timeout=0)
@@ -94,6 +101,12 @@ def running_system(settings: Settings) -> Iterator[None]:
         return
     with System(settings, port=free_port(settings.api_host)).running():
         yield
+
+
+def _workers_answer() -> bool:
+    from tasks import app
+
+    return bool(app.control.ping(timeout=2))
 
 
 class Batch:

@@ -25,7 +25,7 @@ def choose(
         typer.Option("--data-dir", help="Folder of the embedded stores and broker.  [./var]"),
     ] = None,
 ) -> None:
-    """Settings come from `JUSTLENS_*` environment variables; see README.md."""
+    """Settings come from `JUSTLENS_*` environment variables; see docs/operations.md."""
     if data_dir is not None:
         os.environ["JUSTLENS_DATA_DIR"] = str(data_dir.absolute())
 

@@ -2,31 +2,25 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from functools import partial
+from typing import Any
 
 import typer
 
 from cli.output import out, print_json
+from pipeline.broker import EmbeddedBroker
 from pipeline.errors import JustLensError
 from pipeline.graph import Sender
 from pipeline.settings import Settings, settings
 from pipeline.stores import open_stores
 
-STEPS = {
-    "documents": "collections and indexes",
-    "directory": "tables, by migrations",
-    "objects": "the bucket",
-    "vectors": "collections and indexes",
-    "broker": "exchanges and queues",
-}
-
 
 def setup(*, json_output: bool) -> None:
     """Exit status 1 when one of them could not be prepared; safe to repeat."""
     results = {}
-    for name, step in steps(settings()):
+    for name, prepare in steps(settings()):
         try:
-            step()
-            results[name] = {"ok": True, "detail": STEPS[name]}
+            results[name] = {"ok": True, "detail": prepare()}
         except (JustLensError, OSError) as error:
             results[name] = {"ok": False, "detail": str(error)}
         if not json_output:
@@ -38,10 +32,23 @@ def setup(*, json_output: bool) -> None:
         raise typer.Exit(1)
 
 
-def steps(chosen: Settings) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Each server by its part's name, and what prepares it."""
+def steps(chosen: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Each server by its part's name, and what prepares it and returns what it is."""
     stores = open_stores(chosen)
     for field in fields(stores):
-        yield field.name, getattr(stores, field.name).prepare
-    yield "broker", Sender().prepare
+        yield field.name, partial(_prepare, getattr(stores, field.name))
+    yield "broker", partial(_prepare_broker, chosen)
     stores.close()
+
+
+def _prepare(store: Any) -> str:
+    store.prepare()
+    return str(store.version())
+
+
+def _prepare_broker(chosen: Settings) -> str:
+    if EmbeddedBroker.is_at(chosen.broker_url, chosen):
+        return "embedded, it starts with `justlens up` or a worker"
+    sender = Sender()
+    sender.prepare()
+    return sender.broker()

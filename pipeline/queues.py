@@ -22,8 +22,8 @@ class Stage(StrEnum):
 class Lane(IntEnum):
     """Two lanes in every queue: the bulk lane is drained when the interactive one is empty.
 
-    To a broker a lane is a queue of its own, since quorum queues know no more than two priorities,
-    and those of RabbitMQ 3 none.
+    To a broker a lane is a queue of its own, since quorum queues know no priorities on RabbitMQ 3,
+    and before 4.3 no more than two.
     """
 
     INTERACTIVE = 0

@@ -26,7 +26,7 @@ from pipeline.stores import Stores, open_stores
 from pipeline.topology import declare
 from tests.fast_models import ENVIRONMENT
 from tests.pictures import green
-from tests.services.servers import fixtures, rabbitmq
+from tests.services.servers import fixtures
 
 # Found by pytest under their names here.
 mysql_server, mysql_url = fixtures.mysql_server, fixtures.mysql_url
@@ -34,6 +34,7 @@ milvus_server, milvus_url = fixtures.milvus_server, fixtures.milvus_url
 mongo_server, mongo_url = fixtures.mongo_server, fixtures.mongo_url
 s3_server, s3_url = fixtures.s3_server, fixtures.s3_url
 redis_url = fixtures.redis_url
+rabbitmq_host, rabbitmq_url = fixtures.rabbitmq_host, fixtures.rabbitmq_url
 
 LIMIT = 90.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -225,29 +226,32 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.fixture
-def site_on_rabbitmq(tmp_path: Path) -> Iterator[Site]:
+def site_on_rabbitmq(tmp_path: Path, rabbitmq_url: str) -> Iterator[Site]:
     """The same with RabbitMQ for a broker."""
-    with rabbitmq.virtual_host(tmp_path) as address:
-        site = Site(tmp_path, JUSTLENS_BROKER_URL=address)
-        yield site
-        site.close()
+    site = Site(tmp_path, JUSTLENS_BROKER_URL=rabbitmq_url)
+    yield site
+    site.close()
 
 
 @pytest.fixture
 def services_environment(
-    tmp_path: Path, redis_url: str, mongo_url: str, mysql_url: str, s3_url: str, milvus_url: str
-) -> Iterator[dict[str, str]]:
+    rabbitmq_url: str,
+    redis_url: str,
+    mongo_url: str,
+    mysql_url: str,
+    s3_url: str,
+    milvus_url: str,
+) -> dict[str, str]:
     """The settings of the ``services`` profile with parts of servers that are the test's own."""
-    with rabbitmq.virtual_host(tmp_path) as address:
-        yield {
-            "JUSTLENS_PROFILE": "services",
-            "JUSTLENS_BROKER_URL": address,
-            "JUSTLENS_RESULT_URL": redis_url,
-            "JUSTLENS_DOCUMENTS_URL": mongo_url,
-            "JUSTLENS_RELATIONAL_URL": mysql_url,
-            "JUSTLENS_OBJECTS_URL": s3_url,
-            "JUSTLENS_VECTORS_URL": milvus_url,
-        }
+    return {
+        "JUSTLENS_PROFILE": "services",
+        "JUSTLENS_BROKER_URL": rabbitmq_url,
+        "JUSTLENS_RESULT_URL": redis_url,
+        "JUSTLENS_DOCUMENTS_URL": mongo_url,
+        "JUSTLENS_RELATIONAL_URL": mysql_url,
+        "JUSTLENS_OBJECTS_URL": s3_url,
+        "JUSTLENS_VECTORS_URL": milvus_url,
+    }
 
 
 @pytest.fixture

@@ -204,14 +204,10 @@ def test_a_rerun_after_a_failed_purge_purges_and_a_rerun_after_that_does_not(
     assert len(cdn.asked) == 2
 
 
-def test_settings_that_cannot_work_are_parked_and_the_images_go_on(site: Site, cdn: Cdn) -> None:
-    site.worker(**purging(cdn, JUSTLENS_CDN_PURGE_BODY="{urls"))
-    site.take_in(2)
-    done(site, 2)
-    letters = site.stores.documents.dead_letters()
-    assert [letter.exception for letter in letters] == ["PurgeRefused"] * 2
-    assert "JUSTLENS_CDN_PURGE_BODY" in letters[0].message
-    assert enhancement(site, 1).action == "enhanced"
+def test_a_worker_whose_settings_cannot_work_does_not_start(site: Site, cdn: Cdn) -> None:
+    worker = site.worker(**purging(cdn, JUSTLENS_CDN_PURGE_BODY="{urls"))
+    assert worker.wait(60) == 1
+    assert "JUSTLENS_CDN_PURGE_BODY" in site.logs()
 
 
 def test_an_event_tells_other_systems_where_the_enhanced_version_is(site: Site, cdn: Cdn) -> None:

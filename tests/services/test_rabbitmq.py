@@ -1,8 +1,12 @@
 """What RabbitMQ is asked for, and what it does with it."""
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from amqp.exceptions import PreconditionFailed
@@ -23,6 +27,8 @@ from pipeline.topology import (
 from tasks.rabbitmq import SlotConsumer
 from tests.pictures import green
 from tests.services.conftest import Site
+from tests.services.servers.certificate import make_certificate
+from tests.services.servers.rabbitmq import Node
 
 pytestmark = pytest.mark.services
 
@@ -159,3 +165,40 @@ def test_a_second_worker_for_a_queue_needs_only_its_command(site: Site) -> None:
 def ended(site: Site, number: int, stage: Stage) -> bool:
     metadata = site.stores.documents.metadata([("shop-1", number)]).get(("shop-1", number))
     return metadata is not None and stage.value in metadata.stages
+
+
+@pytest.mark.parametrize(
+    ("host", "is_trusted", "answer"),
+    [
+        ("127.0.0.1", True, "RabbitMQ"),
+        ("127.0.0.1", False, "certificate verify failed"),
+        ("127.0.0.2", True, "certificate verify failed"),
+    ],
+    ids=["all is well", "unknown authority", "another name"],
+)
+def test_over_tls_the_authority_and_the_name_are_checked(
+    tls_node: tuple[Node, Path], tmp_path: Path, host: str, is_trusted: bool, answer: str
+) -> None:
+    node, authority = tls_node
+    said = subprocess.run(
+        [sys.executable, "-c", "from pipeline.graph import Sender; print(Sender().broker())"],
+        env={
+            **os.environ,
+            "JUSTLENS_BROKER_URL": f"amqps://guest:guest@{host}:{node.tls_port}//",
+            "JUSTLENS_DATA_DIR": str(tmp_path),
+            **({"SSL_CERT_FILE": str(authority)} if is_trusted else {}),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert answer in said.stdout + said.stderr
+
+
+@pytest.fixture(scope="module")
+def tls_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Path]]:
+    """A node with TLS, and the certificate that proves it."""
+    folder = tmp_path_factory.mktemp("tls")
+    files = make_certificate(folder)
+    with Node(folder, files) as node:
+        yield node, files[0]

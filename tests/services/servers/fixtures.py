@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.services.servers import mariadb, milvus, mongo, s3
+from tests.services.servers import mariadb, milvus, mongo, rabbitmq, s3
 
 REDIS_SETTING = "JUSTLENS_TEST_REDIS_URL"
 REDIS_DEFAULT = "redis://127.0.0.1:6379/9"
@@ -81,3 +81,17 @@ def redis_url() -> Iterator[str]:
         left = set(client.scan_iter(count=1000)) - before
         if left:
             client.delete(*left)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A virtual host of this run's own."""
+    with rabbitmq.virtual_host(tmp_path_factory.mktemp("rabbitmq")) as url:
+        yield url
+
+
+@pytest.fixture
+def rabbitmq_url(rabbitmq_host: str) -> Iterator[str]:
+    """The same, with nothing in its queues."""
+    yield rabbitmq_host
+    rabbitmq.purge(rabbitmq_host)

@@ -14,8 +14,12 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+from amqp.exceptions import NotFound
 from kombu import Connection
+from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
 
+from pipeline.queues import ENHANCED_PRODUCTS, QUEUES, error_queue
+from pipeline.topology import UNROUTED_QUEUE, work_queues
 from tests.services.servers import free_port, wait_for
 
 SETTING = "JUSTLENS_TEST_AMQP_URL"
@@ -48,14 +52,26 @@ def virtual_host(folder: Path) -> Iterator[str]:
         yield node.url
 
 
+def purge(url: str) -> None:
+    """Empty all our queues."""
+    kept = [UNROUTED_QUEUE, ENHANCED_PRODUCTS, *map(error_queue, QUEUES)]
+    delayed = [level_name(level) for level in range(MAX_LEVEL + 1)]
+    with Connection(url) as connection:
+        for name in (*kept, *delayed, *(queue.name for queue in work_queues())):
+            # A channel of its own: the broker closes it where there is no such queue.
+            with connection.channel() as channel, contextlib.suppress(NotFound):
+                channel.queue_purge(name)
+
+
 class Node:
     """A RabbitMQ server of the test's own, which can be stopped, killed and started again.
 
     Args:
         folder: for its data and logs.
+        certificate: the files of a certificate and its key, for a second port with TLS.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, certificate: tuple[Path, Path] | None = None) -> None:
         if _program("rabbitmq-server") is None:
             pytest.skip(f"no RabbitMQ is installed and {SETTING} names none")
         self._folder = folder / "rabbitmq"
@@ -64,9 +80,17 @@ class Node:
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
         self._process: subprocess.Popen[bytes] | None = None
         (self._folder / "plugins").write_text("[].\n")
-        (self._folder / "rabbitmq.conf").write_text(
-            f"listeners.tcp.default = 127.0.0.1:{self.port}\n"
-        )
+        self.tls_port = free_port()
+        lines = [f"listeners.tcp.default = 127.0.0.1:{self.port}"]
+        if certificate:
+            lines += [
+                f"listeners.ssl.default = 127.0.0.1:{self.tls_port}",
+                # An address that the certificate does not name.
+                f"listeners.ssl.other = 127.0.0.2:{self.tls_port}",
+                f"ssl_options.certfile = {certificate[0]}",
+                f"ssl_options.keyfile = {certificate[1]}",
+            ]
+        (self._folder / "rabbitmq.conf").write_text("\n".join([*lines, ""]))
         self._environment = {
             **os.environ,
             "HOME": str(self._folder),
