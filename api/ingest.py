@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Form, HTTPException, Path, Response, UploadFile
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from api import dead_letters
 from api.problems import problem_responses
 from api.wiring import ServicesOf, application
 from pipeline.bridge import job_from, start_of
@@ -222,6 +223,6 @@ def save_business(
 app = application(
     "JustLens ingest",
     "Photos and businesses come in, and their way can be followed.",
-    [router],
+    [router, dead_letters.router],
     NEEDS,
 )

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from api import catalogue, ingest, page, relevancy
+from api import catalogue, dead_letters, ingest, page, relevancy
 from api.wiring import Open, application, open_services
 
 
@@ -11,7 +11,13 @@ def create(open_services: Open = open_services) -> FastAPI:
     app = application(
         "JustLens",
         "Chooses, improves and describes the pictures of a business directory.",
-        [ingest.router, relevancy.router, catalogue.router, page.router],
+        [
+            ingest.router,
+            dead_letters.router,
+            relevancy.router,
+            catalogue.router,
+            page.router,
+        ],
         sorted({*ingest.NEEDS, *relevancy.NEEDS, *catalogue.NEEDS}),
         open_services,
     )

@@ -21,12 +21,14 @@ from models.errors import ModelError
 from models.image_text import ImageTextEncoder
 from models.text import TextEncoder
 from pipeline.backlog import Backlog
+from pipeline.dead_letters import ErrorQueues
 from pipeline.embeddings import TextEmbeddings
 from pipeline.errors import BrokerUnavailable, ConfigurationError, StoreUnavailable
 from pipeline.graph import Sender
 from pipeline.ingest import Intake
 from pipeline.queues import Stage
 from pipeline.records import CatalogueImage
+from pipeline.replay import Replayer
 from pipeline.serving import Serving
 from pipeline.settings import Settings, settings
 from pipeline.stores import open_stores
@@ -42,6 +44,10 @@ class Broker(Protocol):
 
     def backlog(self) -> Backlog:
         """Messages that wait in each lane of each queue."""
+
+    @property
+    def error_queues(self) -> ErrorQueues:
+        """The queues that dead letters lie in."""
 
 
 class Services:
@@ -68,6 +74,13 @@ class Services:
         return Intake(self.stores, self.settings, self.broker)
 
     @cached_property
+    def replayer(self) -> Replayer:
+        """What sends again what was parked."""
+        queues = self.broker.error_queues
+        documents = self.stores.documents
+        return Replayer(documents, self.intake, queues.send_back, queues.withdraw)
+
+    @cached_property
     def text_encoder(self) -> TextEncoder:
         """The model of queries, categories and descriptions; not loaded yet."""
         return cast(TextEncoder, self._model("text", self.settings.text_encoder))
@@ -76,7 +89,10 @@ class Services:
     def image_text_encoder(self) -> ImageTextEncoder:
         """The model whose space pictures lie in; not loaded yet."""
         encoder = self._model(
-            "image_text", self.settings.image_text_encoder, text_encoder=self.text_encoder
+            "image_text",
+            self.settings.image_text_encoder,
+            text_encoder=self.text_encoder,
+            **self.settings.image_text_options(),
         )
         return cast(ImageTextEncoder, encoder)
 
@@ -85,10 +101,11 @@ class Services:
         """Answers for pages of businesses."""
         text, image_text = self.text_encoder, self.image_text_encoder
         vectors = self.stores.vectors
+        space = _guarded(lambda: image_text.space)()
         return Serving(
             self.stores,
             TextEmbeddings(_guarded(text), text.identity, vectors),
-            TextEmbeddings(_guarded(image_text.encode_texts), image_text.space, vectors),
+            TextEmbeddings(_guarded(image_text.encode_names), space, vectors),
             _guarded(text.pieces),
             _guarded(image_text.background_names),
             self.settings,

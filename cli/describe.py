@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cli.output import out, print_json
+from models.detector import PRESENT
 from models.errors import ModelError
-from models.quality import flags, measure
+from models.quality import flags, measure, measures
 from pipeline.errors import JustLensError
 from pipeline.imaging import decode
 from pipeline.settings import settings
+from tasks.describe import text_flags
 from tasks.runtime import Runtime
 
 
@@ -22,10 +24,16 @@ def describe(source: Path, *, business: str, categories: Sequence[str], json_out
         encoder = here.model("image_text")
         embedding = encoder([rgb])[0]
         text = here.model("reader")(rgb)
+        people = here.model("detector")(rgb)
         found = here.model("describer")(
-            rgb, labels=embedding.labels, text=text, business=business, categories=categories
+            rgb,
+            labels=embedding.labels,
+            text=text,
+            business=business,
+            categories=categories,
+            prompt=chosen.prompt,
         )
-        similarities = encoder.encode_texts(list(categories)) @ embedding.vector
+        similarities = encoder.encode_names(categories) @ embedding.vector
     except (OSError, ModelError) as error:
         raise JustLensError(str(error)) from error
     quality = measure(rgb)
@@ -41,7 +49,11 @@ def describe(source: Path, *, business: str, categories: Sequence[str], json_out
             for name, value in zip(categories, similarities, strict=True)
         },
         "quality": round(quality.score, 1),
-        "flags": flags(rgb, quality),
+        "flags": {
+            **flags(measures(rgb), quality),
+            **text_flags(text, business)[0],
+            "contains_people": None if people is None else people >= PRESENT,
+        },
         "size": f"{picture.width}x{picture.height}",
     }
     if json_output:

@@ -121,9 +121,22 @@ def _models(chosen: Settings) -> str:
         "describer": chosen.describer,
         "text": chosen.text_encoder,
         "reader": chosen.text_reader,
+        "detector": chosen.people_detector,
+    }
+    if chosen.text_enhancer:
+        names["text_enhancer"] = chosen.text_enhancer
+    if chosen.face_restorer:
+        names["face_restorer"] = chosen.face_restorer
+    options = {
+        "enhancer": chosen.enhancer_options("enhancer"),
+        "text_enhancer": chosen.enhancer_options("text_enhancer"),
+        "describer": chosen.describer_options(),
+        "image_text": chosen.image_text_options(),
     }
     identities = [
-        models.create(kind, name, weights=chosen.model_dir, threads=1).identity
+        models.create(
+            kind, name, weights=chosen.model_dir, threads=1, **options.get(kind, {})
+        ).identity
         for kind, name in names.items()
     ]
     missing = [

@@ -3,31 +3,37 @@
 import time
 from pathlib import Path
 
-import cv2
 import typer
 from PIL import Image
 
 from cli.ingest import photo_files
 from cli.output import fail, out, print_json, progress
-from models.enhancer import Enhancer
 from models.errors import ModelError
-from models.quality import noise_sigma
-from pipeline.enhancement import carry_out, plan
 from pipeline.errors import JustLensError
 from pipeline.imaging import decode, encode
-from pipeline.settings import Settings, settings
+from pipeline.messages import ImageType
+from pipeline.settings import settings
+from tasks.enhance import improve
 from tasks.runtime import Runtime
 
 
 def enhance(
-    source: Path, target: Path, *, model: str, force: bool, raw: bool, json_output: bool
+    source: Path,
+    target: Path,
+    *,
+    model: str,
+    image_type: ImageType,
+    force: bool,
+    raw: bool,
+    json_output: bool,
 ) -> None:
     """Enhance one photo or a folder of them; exit status 1 when one of them failed."""
     chosen = settings()
+    if model:
+        chosen = chosen.model_copy(update={"enhancer": model})
+    here = Runtime(chosen)
     try:
-        if model:
-            chosen = chosen.model_copy(update={"enhancer": model})
-        enhancer = Runtime(chosen).model("enhancer")
+        here.model("enhancer")
     except ModelError as error:
         raise JustLensError(str(error)) from error
     pairs = _pairs(source, target)
@@ -38,9 +44,9 @@ def enhance(
             started = time.perf_counter()
             try:
                 result = (
-                    _plain(path, goal, enhancer)
+                    _plain(path, goal, here)
                     if raw
-                    else _one(path, goal, enhancer, force, chosen)
+                    else _one(path, goal, here, image_type=image_type, force=force)
                 )
             except (JustLensError, ModelError, OSError) as error:
                 result = {"source": str(path), "action": "failed", "reason": str(error)}
@@ -63,19 +69,18 @@ def enhance(
 
 
 def _one(
-    path: Path, goal: Path, enhancer: Enhancer, force: bool, chosen: Settings
+    path: Path, goal: Path, here: Runtime, *, image_type: ImageType, force: bool
 ) -> dict[str, object]:
     content = path.read_bytes()
-    picture = decode(content, chosen.max_pixels)
-    decision = plan(
-        picture.width,
-        picture.height,
-        noise_sigma(cv2.cvtColor(picture.rgb, cv2.COLOR_RGB2GRAY)),
+    picture = decode(content, here.settings.max_pixels)
+    improved = improve(
+        picture,
+        image_type,
+        here,
         force=force,
-        scales=enhancer.scales,
-        settings=chosen,
+        upscale=lambda kind, rgb, scale: here.model(kind)([rgb], scale)[0],
     )
-    result = carry_out(decision, picture, lambda rgb, scale: enhancer([rgb], scale)[0])
+    result, decision = improved.picture, improved.plan
     goal.parent.mkdir(parents=True, exist_ok=True)
     if decision.action == "kept":
         goal.write_bytes(content)
@@ -91,15 +96,17 @@ def _one(
         "reason": "left alone: " + decision.reason
         if decision.action == "kept"
         else decision.reason,
+        "choice": improved.choice.reason,
         "before": f"{picture.width}x{picture.height}",
         "after": f"{result.width}x{result.height}",
-        "model": enhancer.identity if decision.scale > 1 else "",
+        "model": improved.model,
     }
 
 
-def _plain(path: Path, goal: Path, enhancer: Enhancer) -> dict[str, object]:
+def _plain(path: Path, goal: Path, here: Runtime) -> dict[str, object]:
     """The network's own output: its largest scale, no policy, no loss in the file."""
-    picture = decode(path.read_bytes(), settings().max_pixels)
+    picture = decode(path.read_bytes(), here.settings.max_pixels)
+    enhancer = here.model("enhancer")
     scale = max(enhancer.scales)
     result = enhancer([picture.rgb], scale)[0]
     goal.parent.mkdir(parents=True, exist_ok=True)

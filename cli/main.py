@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -121,7 +121,16 @@ def rank(
 def enhance(
     source: Annotated[Path, typer.Argument(help="A photo, or a folder of photos.")],
     target: Annotated[Path, typer.Argument(help="Where the result goes: a file, or a folder.")],
-    model: Annotated[str, typer.Option(help="compact or x4plus.")] = "",
+    model: Annotated[
+        str,
+        typer.Option(
+            help="compact, x4plus, x4plus_anime, path:WEIGHTS or some.module:Class.  "
+            "[JUSTLENS_ENHANCER, compact]"
+        ),
+    ] = "",
+    image_type: Annotated[
+        Literal["general", "text", "face"], typer.Option("--type", help="What the photos show.")
+    ] = "general",
     force: Annotated[bool, typer.Option(help="Enhance even what is large enough.")] = False,
     raw: Annotated[
         bool, typer.Option(help="The network's plain output at its own scale, as PNG.")
@@ -131,7 +140,53 @@ def enhance(
     """Enhance photos here and now, without queues."""
     from cli.enhance import enhance
 
-    enhance(source, target, model=model, force=force, raw=raw, json_output=json_output)
+    enhance(
+        source,
+        target,
+        model=model,
+        image_type=image_type,
+        force=force,
+        raw=raw,
+        json_output=json_output,
+    )
+
+
+@app.command(
+    "finetune-enhancer",
+    epilog="Example: `justlens finetune-enhancer photos/ --from compact --out tuned/ --steps 2000`",
+)
+def finetune_enhancer(
+    folder: Annotated[Path, typer.Argument(help="Good photos of one's own, large and sharp.")],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, losses and the weights.")],
+    start: Annotated[
+        str, typer.Option("--from", help="compact, x4plus, x4plus_anime or path:WEIGHTS.")
+    ] = "compact",
+    steps: Annotated[int, typer.Option(help="Of training in all, those done before included.")] = (
+        5000
+    ),
+    crop: Annotated[int, typer.Option(help="Side of the crops to be regained, pixels.")] = 128,
+    batch: Annotated[int, typer.Option(help="Crops in a step.")] = 4,
+    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 100,
+    vgg: Annotated[
+        Path | None,
+        typer.Option(help="torchvision's VGG19 weights, for a perceptual loss; without, none."),
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Train an enhancer further on photos of one's own (SRGAN); the same call again goes on."""
+    from cli.finetune import finetune
+
+    finetune(
+        folder,
+        out=out,
+        start=start,
+        steps=steps,
+        crop=crop,
+        batch=batch,
+        checkpoint_every=checkpoint_every,
+        vgg=vgg,
+        json_output=json_output,
+    )
 
 
 @app.command(epilog="Example: `justlens describe photo.jpg --business 'Corner Cafe'`")
@@ -160,6 +215,19 @@ def evaluate(
     from cli.evaluate import evaluate
 
     evaluate(folder, json_output=json_output)
+
+
+@app.command(epilog="Example: `justlens calibrate photo_cases --json`")
+def calibrate(
+    folder: Annotated[
+        Path, typer.Argument(help="A folder with businesses.json, its photos, categories.txt.")
+    ],
+    json_output: Json = False,
+) -> None:
+    """Find the threshold from which a photo counts as showing its business's categories."""
+    from cli.calibrate import calibrate
+
+    calibrate(folder, json_output=json_output)
 
 
 @app.command(epilog="Example: `JUSTLENS_PROFILE=services justlens setup`")
@@ -199,20 +267,35 @@ def flower(
     flower(auth=auth, host=host, port=port)
 
 
-dead_letters = typer.Typer(help="Look at what was parked.", no_args_is_help=True)
+dead_letters = typer.Typer(
+    help="Look at what was parked, send it again, or forget it.", no_args_is_help=True
+)
 app.add_typer(dead_letters, name="dlq")
+
+Queue = Annotated[str, typer.Option(help="Only of this queue.")]
+Cause = Annotated[str, typer.Option(help="Only with this cause, such as FetchFailed.")]
+OlderThan = Annotated[str, typer.Option(help="Only last parked so long ago: 90s, 15m, 2h, 7d.")]
+Keys = Annotated[list[str] | None, typer.Argument(help="As `dlq list` prints them.")]
 
 
 @dead_letters.command("list", epilog="Example: `justlens dlq list --queue image_enhance_process`")
 def list_dead_letters(
-    queue: Annotated[str, typer.Option(help="Only of this queue.")] = "",
+    queue: Queue = "",
+    exception: Cause = "",
+    older_than: OlderThan = "",
     limit: Annotated[int, typer.Option(help="Most rows.")] = 50,
     json_output: Json = False,
 ) -> None:
-    """Dead letters, newest first."""
+    """Dead letters, newest first, and how many there are by their causes."""
     from cli.dlq import show_list
 
-    show_list(queue=queue, limit=limit, json_output=json_output)
+    show_list(
+        queue=queue,
+        exception=exception,
+        older_than=older_than,
+        limit=limit,
+        json_output=json_output,
+    )
 
 
 @dead_letters.command("show", epilog="Example: `justlens dlq show image_tag_process/4f1c...`")
@@ -224,3 +307,51 @@ def show_dead_letter(
     from cli.dlq import show_one
 
     show_one(key, json_output=json_output)
+
+
+@dead_letters.command(
+    "replay",
+    epilog="Examples: `justlens dlq replay image_tag_process/4f1c...` - "
+    "`justlens dlq replay --queue image_relevance_process --exception StoreUnavailable`",
+)
+def replay_dead_letters(
+    keys: Keys = None,
+    queue: Queue = "",
+    exception: Cause = "",
+    older_than: OlderThan = "",
+    json_output: Json = False,
+) -> None:
+    """Run the rest of the graph from the stage that failed; safe to repeat."""
+    from cli.dlq import replay
+
+    replay(
+        keys or [],
+        queue=queue,
+        exception=exception,
+        older_than=older_than,
+        json_output=json_output,
+    )
+
+
+@dead_letters.command(
+    "drop",
+    epilog="Examples: `justlens dlq drop image_tag_process/4f1c...` - "
+    "`justlens dlq drop --exception UndecodableImage --older-than 30d`",
+)
+def drop_dead_letters(
+    keys: Keys = None,
+    queue: Queue = "",
+    exception: Cause = "",
+    older_than: OlderThan = "",
+    json_output: Json = False,
+) -> None:
+    """Forget them; their images stay as they are."""
+    from cli.dlq import drop
+
+    drop(
+        keys or [],
+        queue=queue,
+        exception=exception,
+        older_than=older_than,
+        json_output=json_output,
+    )

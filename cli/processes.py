@@ -166,7 +166,8 @@ class System:
         with (self._logs / "supervisor.log").open("ab") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "cli.supervise", str(path)],
-                stdin=subprocess.DEVNULL,
+                # Open for as long as we live: its end tells the supervisor to stop.
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 # Ctrl-C is for us; we tell the supervisor, and it tells the others.

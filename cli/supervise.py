@@ -1,10 +1,14 @@
 """The supervisor of a running system, a process of its own: ``python -m cli.supervise FILE``.
 
-The file holds circus's watchers as JSON. SIGTERM ends all of them gracefully.
+The file holds circus's watchers as JSON. SIGTERM, or the end of its input, ends all of
+them gracefully.
 """
 
 import json
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 from circus import get_arbiter
@@ -18,8 +22,15 @@ def main(path: str) -> None:
         controller=f"ipc://{plan['sockets']}/controller",
         pubsub_endpoint=f"ipc://{plan['sockets']}/events",
     )
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # Returns when a signal has told it to stop and all watchers have ended.
     arbiter.start()
+
+
+def _end_with_parent() -> None:
+    """Stop when whoever started us has gone, even by SIGKILL: its end of our input is closed."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

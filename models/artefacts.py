@@ -5,9 +5,12 @@ by `models.export` in a process of its own, so that torch never enters a process
 ONNX Runtime. An artefact is a folder, complete from the moment it exists.
 """
 
+import hashlib
 import os
+import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from models.errors import WeightsMissing
@@ -17,6 +20,8 @@ VERSIONS: dict[str, int] = {
     "efficientnet-lite0": 1,
     "compact": 1,
     "x4plus": 1,
+    "x4plus_anime": 1,
+    "ssdlite-people": 1,
 }
 """Raised with every change of the exporter that changes an artefact, so that no file made by an
 older one is taken for a new one."""
@@ -35,18 +40,31 @@ def folder(weights: Path, name: str) -> Path:
     return Path(weights) / f"{name}-v{VERSIONS[name]}"
 
 
+def folder_of(weights: Path, identity: str) -> Path:
+    """Where the artefact of a model lies that is named by an operator and not listed here."""
+    safe = "".join(sign if sign.isalnum() or sign in "-_.@" else "_" for sign in identity)
+    return Path(weights) / f"{safe[:64]}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+
+
 def ensure(weights: Path, name: str) -> Path:
     """Returns the folder of an artefact, and has it made if it is absent.
+
+    Raises `WeightsMissing`, with the end of the exporter's output and what to do.
+    """
+    return ensure_made(folder(weights, name), "models.export", [name])
+
+
+def ensure_made(made: Path, exporter: str, arguments: Sequence[str]) -> Path:
+    """Returns the folder `made`, and has an exporter's module make it if it is absent.
 
     Many processes may ask at once: the exporter works under a file lock, and whoever comes second
     finds the first one's work.
 
     Raises `WeightsMissing`, with the end of the exporter's output and what to do.
     """
-    made = folder(weights, name)
     if made.is_dir():
         return made
-    command = [sys.executable, "-m", "models.export", name, "--to", str(weights)]
+    command = [sys.executable, "-m", exporter, *arguments, "--to", str(made.parent)]
     root = str(Path(__file__).resolve().parent.parent)
     python_path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     try:
@@ -69,8 +87,8 @@ def ensure(weights: Path, name: str) -> Path:
     if failed or not made.is_dir():
         tail = "\n".join(output.strip().splitlines()[-8:])
         raise WeightsMissing(
-            f"the artefact {name!r} is not in {weights} and could not be made there. "
-            f"Run `{' '.join(command)}` in the project folder with its environment to see why; "
+            f"the artefact {made.name!r} is not in {made.parent} and could not be made there. "
+            f"Run `{shlex.join(command)}` in the project folder with its environment to see why; "
             f"JUSTLENS_MODEL_DIR names another folder. Its output ended with:\n{tail}"
         )
     return made

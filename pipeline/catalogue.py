@@ -1,7 +1,9 @@
 """The catalogue rules: which images of a business may be shown, and why the others may not.
 
 Rules take away what no business would want on its page. They are careful: a photo that is merely
-poor stays and is ranked low, because a poor photo of the right thing beats no photo.
+poor stays and is ranked low, because a poor photo of the right thing beats no photo. So does
+one with people, much text, a mark or several photos in it: a menu or a portrait may be what was
+asked for.
 """
 
 from enum import StrEnum

@@ -1,5 +1,6 @@
 """Dead letters: whatever ends badly is kept in ``error.<queue>`` and as a record for people."""
 
+import base64
 import json
 import socket
 import traceback as tracebacks
@@ -7,13 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
+from kombu import Connection
 
 from pipeline.errors import BrokerUnavailable
 from pipeline.metrics import count_dead_letter
 from pipeline.queues import error_queue
 from pipeline.records import DeadLetter, ImageState
 from pipeline.stores.documents import DocumentStore
-from pipeline.topology import BROKER_ERRORS, kept_queue
+from pipeline.topology import BROKER_ERRORS, kept_queue, work_queue
 
 Publish = Callable[[str, dict[str, Any]], None]
 """Publishes JSON straight to a queue, durable; raises unless the broker took it."""
@@ -58,6 +60,112 @@ class Publisher:
                 )
         except BROKER_ERRORS as error:
             raise BrokerUnavailable(f"the broker did not take the message: {error}") from error
+
+
+class ErrorQueues:
+    """The error queues, from which nobody takes messages but to replay or to drop them.
+
+    Args:
+        app: the Celery application whose broker is used.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def send_back(self, queue: str, body: bytes, properties: dict[str, Any]) -> None:
+        """Send a message as it came to ``queue``.
+
+        Raises:
+            BrokerUnavailable: the broker did not confirm it.
+        """
+        try:
+            with self._app.producer_pool.acquire(block=True) as producer:
+                producer.publish(
+                    body,
+                    exchange="",
+                    routing_key=queue,
+                    declare=[work_queue(queue)],
+                    content_type=properties.get("content_type") or "application/json",
+                    content_encoding=_encoding(body),
+                    headers=properties.get("headers") or {},
+                    delivery_mode=2,
+                    retry=True,
+                    retry_policy=self._app.conf.task_publish_retry_policy,
+                    confirm_timeout=CONFIRM_SECONDS,
+                )
+        except BROKER_ERRORS as error:
+            raise BrokerUnavailable(f"the broker did not take the message: {error}") from error
+
+    def withdraw(self, queue: str, keys: frozenset[str]) -> int:
+        """Take the dead letters with these keys out of ``error.<queue>``; returns how many.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
+        """
+        name = error_queue(queue)
+        try:
+            with self._app.connection_for_write() as connection:
+                if connection.transport.driver_type == "redis":
+                    return _withdraw_from_list(connection.default_channel, name, keys)
+                return _withdraw_from_queue(connection, name, keys)
+        except BROKER_ERRORS as error:
+            raise BrokerUnavailable(f"the broker does not answer: {error}") from error
+
+
+def _withdraw_from_list(channel: Any, name: str, keys: frozenset[str]) -> int:
+    found = 0
+    for item in channel.client.lrange(name, 0, -1):
+        if _key(base64.b64decode(json.loads(item)["body"])) in keys:
+            found += channel.client.lrem(name, 1, item)
+    return found
+
+
+def _withdraw_from_queue(connection: Connection, name: str, keys: frozenset[str]) -> int:
+    """Turn the queue over once: what stays is published anew before it is acknowledged.
+
+    Giving a message back instead counts as a delivery, of which quorum queues allow so many.
+    """
+    with connection.channel() as channel:
+        producer = connection.Producer(channel)
+        kept_queue(name)(channel).declare()
+        found = 0
+        for _ in range(channel.queue_declare(name, passive=True).message_count):
+            message = channel.basic_get(name)
+            if message is None:
+                break
+            body = message.body
+            raw = body.encode() if isinstance(body, str) else bytes(body)
+            if _key(raw) in keys:
+                found += 1
+            else:
+                producer.publish(
+                    raw,
+                    exchange="",
+                    routing_key=name,
+                    content_type=message.properties.get("content_type"),
+                    content_encoding=message.properties.get("content_encoding"),
+                    headers=message.properties.get("application_headers"),
+                    delivery_mode=2,
+                    confirm_timeout=CONFIRM_SECONDS,
+                )
+            channel.basic_ack(message.delivery_tag)
+    return found
+
+
+def _encoding(body: bytes) -> str:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return "binary"
+    return "utf-8"
+
+
+def _key(body: bytes) -> str:
+    """The key of a dead letter by its message; empty where it is not one of ours."""
+    try:
+        return str(json.loads(body)["key"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
 
 
 class Parking:

@@ -55,6 +55,10 @@ class BrokerUnavailable(TransientError):
     """The broker cannot be reached or did not confirm the message."""
 
 
+class ModelUnavailable(TransientError):
+    """No server of a model answered in time."""
+
+
 class PurgeFailed(TransientError):
     """The CDN did not answer a purge, or not well this time."""
 

@@ -13,7 +13,7 @@ from celery import Celery
 from celery.canvas import Signature, chain, group
 
 from pipeline.backlog import Backlog, backlog
-from pipeline.dead_letters import CONFIRM_SECONDS
+from pipeline.dead_letters import CONFIRM_SECONDS, ErrorQueues
 from pipeline.errors import BrokerUnavailable, ConfigurationError
 from pipeline.joins import server_version
 from pipeline.messages import ImageMessage
@@ -38,6 +38,7 @@ def message_for(image: CatalogueImage) -> ImageMessage:
         generation=image.generation,
         correlation_id=image.correlation_id,
         force=image.force,
+        prompt_name=image.prompt_name,
     )
 
 
@@ -144,6 +145,11 @@ class Sender:
                 return f"{known['product']} {known['version']}"
         except BROKER_ERRORS as error:
             raise BrokerUnavailable(f"the broker does not answer: {error}") from error
+
+    @property
+    def error_queues(self) -> ErrorQueues:
+        """The queues that dead letters lie in."""
+        return ErrorQueues(self._app)
 
     def backlog(self) -> Backlog:
         """Messages that wait in each lane of each queue; see ``pipeline.backlog``."""

@@ -115,9 +115,9 @@ class Intake:
         known = self._stores.documents.image(job.docid, job.product_id)
         if known is not None and known.state is not ImageState.DELETED:
             if start is not Stage.ENHANCE and address in ("", known.url):
-                return self._again(known, start)
+                return self._again(known, start, job.prompt_name)
             if not address:
-                return self._again(known, start)
+                return self._again(known, start, job.prompt_name)
         if not address:
             raise InvalidMessage("product_url: an image that is not known needs an address")
         image = CatalogueImage(
@@ -126,6 +126,7 @@ class Intake:
             url=address,
             image_type=job.image_type,
             force=job.force,
+            prompt_name=job.prompt_name,
             lane=lane,
         )
         return self._accept(image)
@@ -137,15 +138,37 @@ class Intake:
         self._stores.directory.delete_alt_text(docid, product_id)
         return deleted
 
-    def _again(self, image: CatalogueImage, start: Stage) -> Receipt:
-        """Run the graph of a known image from ``start`` on."""
+    def replay(self, docid: str, product_id: int, generation: int, start: Stage) -> bool:
+        """Run the graph of an image from ``start`` on, as interactive work.
+
+        Returns:
+            False where the row has moved on to another generation or is a tombstone.
+
+        Raises:
+            StoreUnavailable, BrokerUnavailable: the same call is safe to repeat.
+        """
+        image = self._stores.documents.image(docid, product_id)
+        if image is None or image.generation != generation or image.state is ImageState.DELETED:
+            return False
+        self._again(image.model_copy(update={"lane": Lane.INTERACTIVE}), start, "")
+        return True
+
+    def _again(self, image: CatalogueImage, start: Stage, prompt_name: str) -> Receipt:
+        """Run the graph of a known image from ``start`` on; an empty prompt is the row's own."""
+        asked = {"prompt_name": prompt_name or image.prompt_name}
         self._stores.documents.update_image(
             image.docid,
             image.product_id,
             image.generation,
-            {"state": ImageState.ACCEPTED, "stage": start, "moved_at": time.time(), "failure": ""},
+            {
+                "state": ImageState.ACCEPTED,
+                "stage": start,
+                "moved_at": time.time(),
+                "failure": "",
+                **asked,
+            },
         )
-        return self._queue(image, start)
+        return self._queue(image.model_copy(update=asked), start)
 
     def _accept(self, image: CatalogueImage) -> Receipt:
         stored, work = self._stores.documents.accept_image(image)

@@ -12,6 +12,7 @@ SCHEMA_VERSION: Literal[1] = 1
 DocId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-.]{0,63}$")]
 ProductId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 CatId = Annotated[int, Field(ge=1, le=2**63 - 1)]
+PromptName = Annotated[str, StringConstraints(max_length=64)]
 WebAddress = Annotated[str, StringConstraints(pattern=r"^(https?://\S{1,2000})?$")]
 ImageType = Literal["general", "text", "face"]
 
@@ -36,7 +37,7 @@ class ImageMessage(BaseModel):
     generation: Annotated[int, Field(ge=1)]
     correlation_id: str = Field(default_factory=new_correlation_id, max_length=64)
     force: bool = False
-    prompt_name: Annotated[str, StringConstraints(max_length=64)] = "vision_json"
+    prompt_name: PromptName = Field(default="", description="Empty: that of the settings.")
 
     def encode(self) -> dict[str, Any]:
         """The message as JSON-compatible values."""
@@ -66,7 +67,9 @@ class ImageJob(BaseModel):
     org_product_url: WebAddress = ""
     image_type: ImageType = "general"
     force: bool = False
-    prompt_name: Annotated[str, StringConstraints(max_length=64)] = "vision_json"
+    prompt_name: PromptName = Field(
+        default="", description="What the describer is asked; empty: that of the settings."
+    )
     is_json: bool = True
 
 

@@ -75,6 +75,9 @@ class CatalogueImage(Record):
     height: int = 0
     image_type: ImageType = "general"
     force: bool = False
+    prompt_name: str = Field(
+        default="", description="What the describer is asked; empty: that of the settings."
+    )
     lane: Lane = Lane.INTERACTIVE
     correlation_id: str = Field(default_factory=new_correlation_id)
     stage: Stage = Stage.ENHANCE  # the stage that runs or is waited for
@@ -106,7 +109,8 @@ class Enhancement(Record):
     content_type: str = ""
     source_width: int = 0
     source_height: int = 0
-    model: str = ""
+    model: str = Field(default="", description="What it went through, in this order.")
+    choice: str = Field(default="", description="Which enhancer was chosen by its type, and why.")
     detail: str = ""
 
 
@@ -128,6 +132,10 @@ class Flags(Record):
     watermarked: bool | None = None
     text_heavy: bool | None = None
     contains_people: bool | None = None
+    collage: bool | None = None
+    shows_name: bool | None = Field(
+        default=None, description="The business's name was read in the image."
+    )
 
 
 class ImageMetadata(Record):
@@ -145,6 +153,10 @@ class ImageMetadata(Record):
     cat_match: bool | None = None
     one_class: bool | None = None
     flags: Flags = Flags()
+    measures: dict[str, float | None] = Field(
+        default={},
+        description="What the flags were decided on; none where the backend cannot know.",
+    )
     quality: float | None = Field(default=None, description="0-100.")
     quality_parts: dict[str, float] = {}
     perceptual_hash: str = Field(default="", description="64 bits as hexadecimal digits.")

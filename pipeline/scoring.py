@@ -13,6 +13,8 @@ from pipeline.vocabulary import Background, WordWeights, weighted_mean
 # shares over several decades onto one scale of 0..1, as the weighted mean needs.
 SHARE_EXPONENT = 0.25
 
+MOST_LABELS = 10
+
 
 @dataclass(frozen=True)
 class Score:
@@ -29,21 +31,20 @@ class Target:
     name: str
     text: np.ndarray  # (D,) for descriptions
     image: np.ndarray  # (D',) for pictures
+    rivals: np.ndarray  # (B,) bool: names of the background that are not its near-synonyms
 
 
 def log_share(
-    vectors: np.ndarray, target: np.ndarray, background: np.ndarray, scale: float, synonym: float
+    vectors: np.ndarray, target: np.ndarray, rivals: np.ndarray, scale: float
 ) -> np.ndarray:
-    """Log-softmax (N,) of each vector's cosine with the target among those with the background.
+    """Log-softmax (N,) of each vector's cosine with the target among those with its rivals.
 
     Args:
         vectors: unit vectors (N, D) of photos or descriptions.
         target: unit vector (D,).
-        background: unit vectors (B, D); names nearer to the target than ``synonym`` (cosine) are
-            its near-synonyms and left out.
+        rivals: unit vectors (B, D).
         scale: inverse temperature of the softmax.
     """
-    rivals = background[background @ target < synonym]
     own = scale * (vectors @ target)
     logits = np.concatenate([own[:, None], scale * (vectors @ rivals.T)], axis=1)
     peak = logits.max(axis=1)
@@ -54,7 +55,7 @@ class Scorer:
     """Scores images against categories and queries.
 
     Args:
-        settings: weights of the parts, scale, synonym limit.
+        settings: weights of the parts, scales, synonym limit, threshold.
         background: the set that cosines are held against.
         text: embeddings of the text encoder's space (descriptions).
         image_text: embeddings of texts in the image-text encoder's space (pictures).
@@ -78,12 +79,14 @@ class Scorer:
         self._background_image = self._image_text(background.names)
 
     def targets(self, names: Sequence[str]) -> list[Target]:
-        """Categories or queries as targets; all their words and names in one read each."""
+        """Categories or queries as targets; one read in each space.
+
+        What is a near-synonym is asked of the text encoder alone: cosines of names in the spaces of
+        image-text encoders are all high, and higher in one than in another.
+        """
         weighted = [self._weights.of(name) for name in names]
-        terms = list(dict.fromkeys(word for weights in weighted for word in weights))
-        vectors = dict(zip(terms, self._text(terms), strict=True)) if terms else {}
-        wordless = [name for name, weights in zip(names, weighted, strict=True) if not weights]
-        vectors.update(zip(wordless, self._text(wordless), strict=True) if wordless else ())
+        terms = list(dict.fromkeys([*(word for words in weighted for word in words), *names]))
+        vectors = dict(zip(terms, self._text(terms), strict=True))
         images = self._image_text(names)
         return [
             Target(
@@ -93,6 +96,7 @@ class Scorer:
                     np.stack([vectors[word] for word in (weights or [name])]),
                 ),
                 image,
+                self._background_text @ vectors[name] < self._settings.synonym_cosine,
             )
             for name, weights, image in zip(names, weighted, images, strict=True)
         ]
@@ -110,8 +114,13 @@ class Scorer:
             Scores with parts ``description``, ``image`` and ``category_match`` in 0..1 and, for the
             first two, the raw cosine beside them. A score without any part has the value None.
         """
-        description = self._part(descriptions, target.text, self._background_text)
-        image = self._part(pictures, target.image, self._background_image)
+        description = self._part(
+            descriptions,
+            target.text,
+            self._background_text[target.rivals],
+            self._settings.softmax_scale,
+        )
+        image = self._part(pictures, target.image, *self._picture_rivals(target))
         results = []
         for about, shown, match in zip(description, image, matches, strict=True):
             parts: dict[str, float] = {}
@@ -137,35 +146,42 @@ class Scorer:
             The flag, and the largest softmax share (0..1) that any of ``names`` has in the picture.
         """
         shares = [
-            float(np.exp(self._log_share(picture[None], target.image, self._background_image)[0]))
+            float(np.exp(log_share(picture[None], target.image, *self._picture_rivals(target))[0]))
             for target in self.targets(names)
         ]
         best = max(shares, default=0.0)
         return best >= self._settings.one_class_threshold, best
 
+    def labels(self, picture: np.ndarray, names: Sequence[str]) -> list[tuple[str, float]]:
+        """Zero-shot classes of a picture: the background's names and ``names``.
+
+        Returns:
+            The ten most probable ones with their softmax shares (0..1), best first.
+        """
+        others = [name for name in dict.fromkeys(names) if name not in self.background.names]
+        vectors = np.concatenate([self._background_image, self._image_text(others)])
+        logits = self._settings.image_softmax_scale * (vectors @ picture)
+        shares = np.exp(logits - logits.max())
+        shares /= shares.sum()
+        classes = [*self.background.names, *others]
+        return [(classes[i], float(shares[i])) for i in np.argsort(-shares)[:MOST_LABELS]]
+
+    def _picture_rivals(self, target: Target) -> tuple[np.ndarray, float]:
+        return self._background_image[target.rivals], self._settings.image_softmax_scale
+
+    @staticmethod
     def _part(
-        self,
         vectors: Sequence[np.ndarray | None],
         target: np.ndarray,
-        background: np.ndarray,
+        rivals: np.ndarray,
+        scale: float,
     ) -> list[tuple[float, float] | None]:
         present = [index for index, vector in enumerate(vectors) if vector is not None]
         part: list[tuple[float, float] | None] = [None] * len(vectors)
         if present:
             matrix = np.stack([v for v in vectors if v is not None])
-            shares = np.exp(SHARE_EXPONENT * self._log_share(matrix, target, background))
+            shares = np.exp(SHARE_EXPONENT * log_share(matrix, target, rivals, scale))
             cosines = matrix @ target
             for index, share, cosine in zip(present, shares, cosines, strict=True):
                 part[index] = (float(share), float(cosine))
         return part
-
-    def _log_share(
-        self, vectors: np.ndarray, target: np.ndarray, background: np.ndarray
-    ) -> np.ndarray:
-        return log_share(
-            vectors,
-            target,
-            background,
-            self._settings.softmax_scale,
-            self._settings.synonym_cosine,
-        )

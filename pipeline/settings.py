@@ -27,6 +27,16 @@ SERVICES: dict[str, str] = {
 }
 
 
+# Of the space of pictures. An encoder that is not listed here is taken to be like the first.
+IMAGE_TEXT_ENCODERS: dict[str, dict[str, float]] = {
+    # The threshold by `justlens calibrate` on 245 labelled photos: precision 0.90, recall 0.89.
+    "conse": {"image_softmax_scale": 20.0, "one_class_threshold": 0.03},
+    # The scale that CLIP is trained with ends at 100, where it is clipped. The threshold differs
+    # with the weights, which are an operator's: `justlens calibrate` finds theirs.
+    "open_clip": {"image_softmax_scale": 100.0, "one_class_threshold": 0.03},
+}
+
+
 class Settings(BaseSettings):
     """All settings; the address of a part left empty is filled in from the profile."""
 
@@ -50,10 +60,46 @@ class Settings(BaseSettings):
     )
 
     enhancer: str = "compact"
+    text_enhancer: str = Field(
+        "", description="Enhancer of images of the type text; empty: as the others."
+    )
+    face_restorer: str = Field(
+        "", description="Run on images of the type face, after the enhancer; empty: none."
+    )
+    weak_denoise: str = Field(
+        "", description="File of weights of the enhancer's network that keep noise."
+    )
+    denoise_strength: float = Field(
+        0.5, description="How much noise is removed, 0 (none) to 1.", ge=0, le=1
+    )
+    gpu_memory: float = Field(
+        0.0, description="GiB of a GPU that a worker may take; 0: all that is free.", ge=0
+    )
     image_text_encoder: str = "conse"
+    open_clip_model: str = Field("ViT-B-32", description="Of open_clip's architectures.")
+    open_clip_pretrained: str = Field("", description="A tag of its weights, or a checkpoint.")
     describer: str = "tags"
     text_encoder: str = "minilm"
     text_reader: str = "rapidocr"
+    people_detector: str = Field("ssdlite", description="`none`: nothing is said of people.")
+
+    prompt: str = Field(
+        "vision_json_with_category", description="Asked of the describer where a job names none."
+    )
+    describer_deadline: float = Field(
+        90.0, description="Seconds for one answer of a describer's server, further tries included."
+    )
+    triton_servers: str = Field(
+        "127.0.0.1:8001", description="host:port of each server's gRPC; grpcs:// before it for TLS."
+    )
+    triton_model: str = Field("llava_1_5_7b", description="Its name in the model repository.")
+    triton_timeout: float = Field(
+        40.0, description="Seconds after which a server that has not answered is left out."
+    )
+    triton_concurrency: int = Field(32, description="Requests of a process in flight.", ge=1)
+    openai_url: str = Field("", description="What /chat/completions is appended to.")
+    openai_model: str = Field("", description="Name of the model there.")
+    openai_key: SecretStr = Field(SecretStr(""), description="Bearer token; empty: none is sent.")
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(8000, description="Of `justlens up`, unless --port is given.")
@@ -126,7 +172,8 @@ class Settings(BaseSettings):
     weight_category_match: float = 0.20
     weight_relevance: float = Field(0.9, description="Share of relevance in the dynamic order.")
     weight_quality: float = Field(0.1, description="Share of quality in the dynamic order.")
-    softmax_scale: float = 20.0
+    softmax_scale: float = Field(20.0, description="Of descriptions: inverse temperature.")
+    image_softmax_scale: float = Field(0.0, description="Of pictures; empty: the encoder's own.")
     background_size: int = Field(256, description="Most category names in the background set.")
     background_least: int = Field(
         32, description="Fewer names than this are filled up from the classifier's classes."
@@ -135,12 +182,52 @@ class Settings(BaseSettings):
         0.75, description="Names at least this close to a category leave its background."
     )
     one_class_threshold: float = Field(
-        0.02, description="Least softmax share of a business's best category for the flag."
+        0.0, description="Least softmax share of a business's best category; empty: the encoder's."
     )
     carousel_size: int = 6
     duplicate_bits: int = Field(
         6, description="Perceptual hashes that differ in at most so many bits are duplicates."
     )
+
+    def image_text_options(self) -> dict[str, Any]:
+        """What the constructor of the chosen image-text encoder takes beside what all take."""
+        if self.image_text_encoder == "open_clip":
+            return {"architecture": self.open_clip_model, "pretrained": self.open_clip_pretrained}
+        return {}
+
+    def enhancer_options(self, kind: str) -> dict[str, Any]:
+        """What the constructor of the chosen enhancer takes beside what all models take.
+
+        Args:
+            kind: ``enhancer`` or ``text_enhancer``.
+        """
+        options: dict[str, Any] = {}
+        if self.gpu_memory:
+            options["gpu_memory"] = self.gpu_memory
+        if self.weak_denoise and kind == "enhancer":
+            options["weak_denoise"] = Path(self.weak_denoise).expanduser()
+            options["denoise_strength"] = self.denoise_strength
+        return options
+
+    def describer_options(self) -> dict[str, Any]:
+        """What the constructor of the chosen describer takes beside what all models take."""
+        if self.describer == "triton":
+            servers = [address.strip() for address in self.triton_servers.split(",")]
+            return {
+                "servers": [address for address in servers if address],
+                "model": self.triton_model,
+                "deadline": self.describer_deadline,
+                "timeout": self.triton_timeout,
+                "concurrency": self.triton_concurrency,
+            }
+        if self.describer == "openai":
+            return {
+                "url": self.openai_url,
+                "model": self.openai_model,
+                "key": self.openai_key.get_secret_value(),
+                "deadline": self.describer_deadline,
+            }
+        return {}
 
     @model_validator(mode="before")
     @classmethod
@@ -149,7 +236,10 @@ class Settings(BaseSettings):
         data_dir = Path(values.get("data_dir") or "var").expanduser().absolute()
         defaults = SERVICES if profile == "services" else _embedded(data_dir)
         filled = {name: values.get(name) or default for name, default in defaults.items()}
-        return {**values, "data_dir": data_dir, **filled}
+        encoder = values.get("image_text_encoder") or "conse"
+        figures = IMAGE_TEXT_ENCODERS.get(encoder, IMAGE_TEXT_ENCODERS["conse"])
+        given = {name: values[name] for name in figures if values.get(name) not in (None, "")}
+        return {**values, "data_dir": data_dir, **filled, **figures, **given}
 
 
 def _embedded(data_dir: Path) -> dict[str, str]:

@@ -25,11 +25,12 @@ class AltText(StageTask):
     def work(self, run: Run) -> str:
         here = run.runtime
         texts = _candidates(run)
-        space = here.model("image_text").space
-        picture = here.stores.vectors.images(space, "picture", [run.image.docid]).get(run.key)
+        encoder = here.model("image_text")
+        pictures = here.stores.vectors.images(encoder.space, "picture", [run.image.docid])
+        picture = pictures.get(run.key)
         best, score = texts[0], 0.0
         if picture is not None:
-            similarities = here.image_text_embeddings(texts) @ picture
+            similarities = encoder.encode_texts(texts) @ picture
             best, score = texts[int(similarities.argmax())], float(similarities.max())
         tag = AltTag(
             product_id=run.image.product_id, docid=run.image.docid, alttag=best, score=score

@@ -1,7 +1,17 @@
 """``image_relevance_process``: description, tags, alt-text candidate, category match."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from models.describer import Description
+from models.errors import DescriberUnavailable
+from models.image_text import Label
+from models.reader import ReadText
+from models.watermark import MARKED, watermark
+from pipeline.business_name import FOUND, name_likeness
+from pipeline.errors import ModelUnavailable
 from pipeline.queues import Stage
 from tasks.pixels import Pixels
 from tasks.stage import Run, StageTask
@@ -19,44 +29,94 @@ class Describe(StageTask):
 
     def inputs(self, run: Run) -> tuple[Any, ...]:
         here = run.runtime
+        describer = here.model("describer")
         return (
             run.image.sha256,
-            here.model("describer").identity,
+            describer.identity,
             here.model("reader").identity,
             here.model("image_text").identity,
             here.model("text").identity,
-            run.message.prompt_name,
+            describer.asked(_prompt(run)),
             _business_name(run),
             category_names(run),
         )
 
     def work(self, run: Run) -> str:
-        here = run.runtime
-        with Pixels(run) as pixels:
-            text = pixels.text()
-            found = here.model("describer")(
-                pixels.rgb,
-                labels=pixels.embedding().labels,
+        image, labels, text = _seen(run)
+        self._write_text(run, text)
+        try:
+            found: Description = run.runtime.model("describer")(
+                image,
+                labels=labels,
                 text=text,
                 business=_business_name(run),
                 categories=category_names(run),
+                prompt=_prompt(run),
             )
-        encoder = here.model("text")
-        vector = encoder([found.description])[0]
-        here.stores.vectors.save_image(encoder.identity, "description", *run.key, vector)
-        here.stores.documents.patch_metadata(
+        except DescriberUnavailable as error:
+            raise ModelUnavailable(str(error)) from error
+        self._write_found(run, found)
+        return f"made from {found.made_from}"
+
+    def _write_text(self, run: Run, text: ReadText) -> None:
+        """What the text says of the picture, which is known even if nobody describes it."""
+        flags, measures = text_flags(text, _business_name(run))
+        run.runtime.stores.documents.patch_metadata(
             *run.fence,
             {
-                "description": found.description,
-                "tags": list(found.tags),
                 "text": text.text,
-                "alt_candidates": [found.alt_text],
-                "cat_match": found.category_match,
-                "flags.text_heavy": text.coverage >= TEXT_HEAVY,
-                f"models.{self.stage.value}": here.model("describer").identity,
+                **{f"flags.{name}": value for name, value in flags.items()},
+                **{f"measures.{name}": value for name, value in measures.items()},
             },
         )
-        return f"made from {found.made_from}"
+
+    def _write_found(self, run: Run, found: Description) -> None:
+        """What a prompt does not ask for stays as an earlier one has found it.
+
+        But not the match, which holds for this run's categories alone.
+        """
+        here = run.runtime
+        changes: dict[str, Any] = {
+            "cat_match": found.category_match,
+            f"models.{self.stage.value}": here.model("describer").identity,
+        }
+        if found.description:
+            encoder = here.model("text")
+            vector = encoder([found.description])[0]
+            here.stores.vectors.save_image(encoder.identity, "description", *run.key, vector)
+            changes["description"] = found.description
+        if found.tags:
+            changes["tags"] = list(found.tags)
+        if found.alt_text:
+            changes["alt_candidates"] = [found.alt_text]
+        here.stores.documents.patch_metadata(*run.fence, changes)
+
+
+def text_flags(
+    text: ReadText, business: str
+) -> tuple[dict[str, bool | None], dict[str, float | None]]:
+    """What the text says of the picture: flags, and the measures that they were decided on."""
+    mark, likeness = watermark(text), name_likeness(business, text.text)
+    flags = {
+        "text_heavy": text.coverage >= TEXT_HEAVY,
+        "watermarked": mark >= MARKED,
+        "shows_name": None if likeness is None else likeness >= FOUND,
+    }
+    return flags, {"text": text.coverage, "watermark": mark, "name": likeness}
+
+
+def _seen(run: Run) -> tuple[np.ndarray, Sequence[Label], ReadText]:
+    """What the describer needs of the photo, whose pixels go back to the budget.
+
+    A far model takes seconds, during which others could work on theirs.
+    """
+    with Pixels(run) as pixels:
+        image = run.runtime.model("describer").reduced(pixels.rgb)
+        return image, pixels.embedding(category_names(run)).labels, pixels.text()
+
+
+def _prompt(run: Run) -> str:
+    return run.message.prompt_name or run.runtime.settings.prompt
 
 
 def _business_name(run: Run) -> str:

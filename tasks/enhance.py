@@ -2,15 +2,24 @@
 
 import hashlib
 import logging
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
 
 from models.quality import noise_sigma
-from pipeline.enhancement import POLICY_VERSION, carry_out, plan
+from pipeline.enhancement import (
+    NON_LOCAL_MEANS,
+    POLICY_VERSION,
+    Choice,
+    Plan,
+    carry_out,
+    choose,
+    plan,
+)
 from pipeline.errors import (
     FetchFailed,
     FetchRefused,
@@ -21,6 +30,7 @@ from pipeline.errors import (
 from pipeline.fetch import fetch
 from pipeline.imaging import Picture, content_type, count_pixels, decode, encode
 from pipeline.keys import stage_key
+from pipeline.messages import ImageType
 from pipeline.metrics import BATCH_SIZE
 from pipeline.queues import Stage
 from pipeline.records import CatalogueImage, Enhancement
@@ -58,35 +68,83 @@ class Enhance(StageTask):
         return f"{result.action}: {result.detail}"
 
     def _enhance(self, picture: Picture, image: CatalogueImage, here: Runtime) -> Enhancement:
-        enhancer = here.model("enhancer")
-        decision = plan(
-            picture.width,
-            picture.height,
-            noise_sigma(cv2.cvtColor(picture.rgb, cv2.COLOR_RGB2GRAY)),
-            force=image.force,
-            scales=enhancer.scales,
-            settings=here.settings,
+        improved = improve(
+            picture, image.image_type, here, force=image.force, upscale=share_forward_pass
         )
-        if decision.action == "kept":
-            return unchanged(image, picture, "kept", decision.reason)
-        result = carry_out(decision, picture, lambda rgb, scale: batcher()(rgb, scale))
-        content, kind = encode(result)
+        action, detail = improved.plan.action, improved.plan.reason
+        if action == "kept":
+            return unchanged(image, picture, action, detail)
+        content, kind = encode(improved.picture)
         sha256 = hashlib.sha256(content).hexdigest()
         key = object_key("enhanced", sha256, kind)
         here.stores.objects.put(key, content)
         return Enhancement(
-            action=decision.action,
+            action=action,
             key=key,
             sha256=sha256,
             size=len(content),
-            width=result.width,
-            height=result.height,
+            width=improved.picture.width,
+            height=improved.picture.height,
             content_type=kind,
             source_width=picture.width,
             source_height=picture.height,
-            model=enhancer.identity if decision.scale > 1 else "non-local-means",
-            detail=decision.reason,
+            model=improved.model,
+            choice=improved.choice.reason,
+            detail=detail,
         )
+
+
+@dataclass(frozen=True)
+class Improved:
+    """A picture that went through the policy, and what was done to it.
+
+    ``model`` lists the identities of what it went through, in their order.
+    """
+
+    picture: Picture
+    plan: Plan
+    choice: Choice
+    model: str
+
+
+def improve(
+    picture: Picture,
+    image_type: ImageType,
+    here: Runtime,
+    *,
+    force: bool,
+    upscale: Callable[[str, np.ndarray, int], np.ndarray],
+) -> Improved:
+    """Decide what a picture needs, and do it.
+
+    Args:
+        upscale: runs the enhancer of that kind on a picture at a scale.
+    """
+    choice = choose(image_type, here.settings)
+    enhancer = here.model(choice.enhancer)
+    decision = plan(
+        picture.width,
+        picture.height,
+        noise_sigma(cv2.cvtColor(picture.rgb, cv2.COLOR_RGB2GRAY)),
+        force=force,
+        scales=enhancer.scales,
+        settings=here.settings,
+        network_denoises=enhancer.removes_noise,
+    )
+    restorer = here.model("face_restorer") if choice.restores_faces else None
+    result = carry_out(
+        decision,
+        picture,
+        lambda rgb, scale: upscale(choice.enhancer, rgb, scale),
+        (lambda rgb: restorer([rgb])[0]) if restorer else None,
+    )
+    steps = [
+        (decision.denoise > 0, NON_LOCAL_MEANS),
+        (decision.scale > 1, enhancer.identity),
+        (restorer is not None and decision.action != "kept", restorer and restorer.identity),
+    ]
+    model = ", ".join(name for was_run, name in steps if was_run)
+    return Improved(result, decision, choice, model)
 
 
 def unchanged(image: CatalogueImage, picture: Picture, action: str, detail: str) -> Enhancement:
@@ -106,11 +164,19 @@ def unchanged(image: CatalogueImage, picture: Picture, action: str, detail: str)
 
 
 def enhancement_model(here: Runtime, image: CatalogueImage) -> str:
-    """The identity under which an enhancement is shared: network, policy and choices."""
+    """The identity under which an enhancement is shared: networks, policy and choices."""
     settings = here.settings
-    choices = (image.force, settings.target_width, settings.target_height, settings.noise_limit)
+    choice = choose(image.image_type, settings)
+    choices = (
+        image.force,
+        settings.target_width,
+        settings.target_height,
+        settings.noise_limit,
+        settings.denoise_strength,
+        here.model("face_restorer").identity if choice.restores_faces else "",
+    )
     policy = stage_key(POLICY_VERSION, image.image_type, *choices)
-    return f"{here.model('enhancer').identity}/{policy[:8]}"
+    return f"{here.model(choice.enhancer).identity}/{policy[:8]}"
 
 
 def original(run: Run) -> tuple[CatalogueImage, bytes]:
@@ -135,13 +201,19 @@ def original(run: Run) -> tuple[CatalogueImage, bytes]:
     return image.model_copy(update=changes), content
 
 
+def share_forward_pass(kind: str, rgb: np.ndarray, scale: int) -> np.ndarray:
+    """Run the enhancer of that kind, together with whatever else of the kind and scale waits."""
+    return batcher()(rgb, (kind, scale))
+
+
 @lru_cache(maxsize=1)
 def batcher() -> Batcher[np.ndarray, np.ndarray]:
-    """The batcher of this process, in front of its one copy of the enhancer."""
+    """The batcher of this process, in front of its one copy of each enhancer."""
     here = runtime()
 
-    def forward(scale: Hashable, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-        results = here.model("enhancer")(images, scale)
+    def forward(group: Hashable, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        kind, scale = cast(tuple[str, int], group)
+        results = here.model(kind)(images, scale)
         log.info("one forward pass for %d images at x%s", len(images), scale)
         return results
 

@@ -3,6 +3,7 @@
 Tagging and describing run side by side and both need the labels: whoever comes first computes them.
 """
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import cached_property
@@ -11,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from models.image_text import ImageEmbedding, Label
-from models.quality import WEIGHTS, flags, measure
+from models.quality import WEIGHTS, flags, measure, measures
 from models.reader import ReadText, TextLine
 from pipeline.imaging import count_pixels, decode, perceptual_hash
 from tasks.enhance import original
 from tasks.stage import Run
 
-QUALITY_MODEL = "no-reference@1"
+QUALITY_MODEL = "no-reference@2"
 
 
 class Pixels:
@@ -44,8 +45,13 @@ class Pixels:
         self._held.enter_context(self._run.runtime.pixels.take(count_pixels(content)))
         return decode(content, self._run.runtime.settings.max_pixels).on_white()
 
-    def embedding(self) -> ImageEmbedding:
-        """Vector and labels by the image-text encoder."""
+    def embedding(self, names: Sequence[str]) -> ImageEmbedding:
+        """Vector and labels by the image-text encoder.
+
+        Args:
+            names: of the business's categories; with the background set they are the classes of an
+                encoder that has none of its own.
+        """
         encoder = self._run.runtime.model("image_text")
 
         def compute() -> dict[str, Any]:
@@ -56,8 +62,12 @@ class Pixels:
             }
 
         fact = self._fact("labels", encoder.identity, compute)
+        vector = np.asarray(fact["vector"], dtype=np.float32)
         labels = tuple(Label(**label) for label in fact["labels"])
-        return ImageEmbedding(np.asarray(fact["vector"], dtype=np.float32), labels)
+        if not labels:
+            shares = self._run.runtime.scorer().labels(vector, names)
+            labels = tuple(Label(name, share) for name, share in shares)
+        return ImageEmbedding(vector, labels)
 
     def text(self) -> ReadText:
         """The text read in the image."""
@@ -70,18 +80,25 @@ class Pixels:
         return ReadText(tuple(TextLine(**line) for line in fact["lines"]))
 
     def measures(self) -> dict[str, Any]:
-        """``score``, ``parts``, ``flags`` and ``perceptual_hash``."""
+        """``score``, ``parts``, ``flags``, the ``measures`` behind them and ``perceptual_hash``."""
 
         def compute() -> dict[str, Any]:
-            quality = measure(self.rgb)
+            quality, measured = measure(self.rgb), measures(self.rgb)
             return {
                 "score": quality.score,
                 "parts": {name: getattr(quality, name) for name in WEIGHTS},
-                "flags": flags(self.rgb, quality),
+                "flags": flags(measured, quality),
+                "measures": asdict(measured),
                 "perceptual_hash": perceptual_hash(self.rgb),
             }
 
         return self._fact("measures", QUALITY_MODEL, compute)
+
+    def people(self) -> float | None:
+        """How sure the detector is that a person can be seen, 0..1; none: it cannot know."""
+        detector = self._run.runtime.model("detector")
+        fact = self._fact("people", detector.identity, lambda: {"people": detector(self.rgb)})
+        return fact["people"]
 
     def _fact(self, kind: str, model: str, compute: Any) -> dict[str, Any]:
         sha256 = self._run.image.sha256

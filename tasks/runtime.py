@@ -44,20 +44,32 @@ class Runtime:
         """
         names = {
             "enhancer": self.settings.enhancer,
+            "text_enhancer": self.settings.text_enhancer,
+            "face_restorer": self.settings.face_restorer,
             "image_text": self.settings.image_text_encoder,
             "describer": self.settings.describer,
             "text": self.settings.text_encoder,
             "reader": self.settings.text_reader,
+            "detector": self.settings.people_detector,
         }
         with self._lock:
             if kind not in self._models:
-                shared = {"text_encoder": self.model("text")} if kind == "image_text" else {}
+                options: dict[str, Any] = {}
+                if kind == "image_text":
+                    options = {
+                        "text_encoder": self.model("text"),
+                        **self.settings.image_text_options(),
+                    }
+                elif kind == "describer":
+                    options = self.settings.describer_options()
+                elif kind in ("enhancer", "text_enhancer"):
+                    options = self.settings.enhancer_options(kind)
                 self._models[kind] = models.create(
                     kind,
                     names[kind],
                     weights=self.settings.model_dir,
                     threads=self.settings.threads,
-                    **shared,
+                    **options,
                 )
             return self._models[kind]
 
@@ -69,9 +81,9 @@ class Runtime:
 
     @cached_property
     def image_text_embeddings(self) -> TextEmbeddings:
-        """Texts in the space of pictures."""
+        """Names of categories and queries in the space of pictures."""
         encoder = self.model("image_text")
-        return TextEmbeddings(encoder.encode_texts, encoder.space, self.stores.vectors)
+        return TextEmbeddings(encoder.encode_names, encoder.space, self.stores.vectors)
 
     def scorer(self) -> Scorer:
         """The scorer for the vocabulary as it stands."""

@@ -29,6 +29,7 @@ class ScoreStage(StageTask):
             settings.weight_image,
             settings.weight_category_match,
             settings.softmax_scale,
+            settings.image_softmax_scale,
         )
         categories = run.runtime.stores.directory.categories([run.image.docid])
         listed = [(c.catid, c.name) for c in categories.get(run.image.docid, [])]

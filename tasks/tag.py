@@ -3,6 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
+from models.detector import PRESENT
+from models.image_text import UNSAFE
 from pipeline.queues import Stage
 from tasks.pixels import QUALITY_MODEL, Pixels
 from tasks.stage import Run, StageTask
@@ -22,6 +24,7 @@ class Tag(StageTask):
             run.image.sha256,
             encoder.identity,
             QUALITY_MODEL,
+            run.runtime.model("detector").identity,
             category_names(run),
             background,
             threshold,
@@ -29,11 +32,14 @@ class Tag(StageTask):
 
     def work(self, run: Run) -> str:
         here = run.runtime
+        names = category_names(run)
         with Pixels(run) as pixels:
-            embedding = pixels.embedding()
+            embedding = pixels.embedding(names)
             measures = pixels.measures()
-        shows, share = here.scorer().shows(embedding.vector, category_names(run))
+            people = pixels.people()
+        shows, share = here.scorer().shows(embedding.vector, names)
         encoder = here.model("image_text")
+        nsfw = encoder.nsfw(embedding.vector)
         here.stores.vectors.save_image(encoder.space, "picture", *run.key, embedding.vector)
         here.stores.documents.patch_metadata(
             *run.fence,
@@ -44,6 +50,11 @@ class Tag(StageTask):
                 "quality_parts": measures["parts"],
                 "perceptual_hash": measures["perceptual_hash"],
                 **{f"flags.{name}": value for name, value in measures["flags"].items()},
+                "flags.contains_people": None if people is None else people >= PRESENT,
+                "flags.nsfw": None if nsfw is None else nsfw >= UNSAFE,
+                **{f"measures.{name}": value for name, value in measures["measures"].items()},
+                "measures.people": people,
+                "measures.nsfw": nsfw,
                 f"models.{self.stage.value}": encoder.identity,
             },
         )

@@ -28,6 +28,7 @@ ENVIRONMENT = {
     "JUSTLENS_IMAGE_TEXT_ENCODER": "tests.fast_models:FastImageText",
     "JUSTLENS_TEXT_ENCODER": "tests.fast_models:FastText",
     "JUSTLENS_TEXT_READER": "tests.fast_models:NoText",
+    "JUSTLENS_PEOPLE_DETECTOR": "none",
     "JUSTLENS_DESCRIBER": "tests.fast_models:ColourDescriber",
 }
 
@@ -141,6 +142,7 @@ class ColourDescriber(Describer):
         text: ReadText,
         business: str,
         categories: Sequence[str],
+        prompt: str = "",
     ) -> Description:
         name = colour_name(image)
         if name == "green" and os.environ.get("TEST_DESCRIBER_RAISES"):

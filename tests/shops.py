@@ -15,7 +15,7 @@ from PIL import Image
 from api.wiring import Services
 from pipeline.backlog import Backlog
 from pipeline.errors import BrokerUnavailable
-from pipeline.queues import Stage
+from pipeline.queues import Stage, error_queue
 from pipeline.records import (
     ANY_CATEGORY,
     Business,
@@ -109,12 +109,39 @@ SHOPS = (
 )
 
 
+class ErrorQueues:
+    """The error queues of a broker, and what is sent back to the others."""
+
+    def __init__(self) -> None:
+        self.parked: dict[str, list[str]] = {}
+        self.sent_back: list[tuple[str, bytes, dict[str, Any]]] = []
+
+    def park(self, queue: str, body: dict[str, Any]) -> None:
+        """Keep a dead letter."""
+        self.parked.setdefault(queue, []).append(body["key"])
+
+    def send_back(self, queue: str, body: bytes, properties: dict[str, Any]) -> None:
+        """Keep a message as it came."""
+        self.sent_back.append((queue, body, properties))
+
+    def withdraw(self, queue: str, keys: frozenset[str]) -> int:
+        """Forget some."""
+        before = self.parked[error_queue(queue)]
+        self.parked[error_queue(queue)] = [key for key in before if key not in keys]
+        return len(before) - len(self.parked[error_queue(queue)])
+
+    def left(self) -> list[str]:
+        """The keys of all that are parked."""
+        return [key for keys in self.parked.values() for key in keys]
+
+
 class Outbox:
     """A broker that keeps what is sent, and can be taken away."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[CatalogueImage, Stage]] = []
         self.is_down = False
+        self.error_queues = ErrorQueues()
 
     def __call__(self, image: CatalogueImage, start: Stage = Stage.ENHANCE) -> None:
         """Keep it."""

@@ -1,28 +1,39 @@
 """Super-resolution: a photo in, the same photo larger and cleaner out.
 
-`Enhancer` is what callers see. A network behind it states what it needs (scales, halo, tile,
-half precision) as data on its class; cutting, batching and putting together are the same for all.
+`Enhancer` is what callers see. A network behind it states what it needs (scales, halo, tile, the
+multiple that its sides must be of); cutting, batching and putting together are the same for all.
 """
 
+import logging
 import threading
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from models.base import Model
 from models.enhancer.tiling import Tile, plan
-from models.errors import UnsuitableInput
+from models.errors import OutOfMemory, UnsuitableInput
 
 __all__ = ["Enhancer"]
+
+
+log = logging.getLogger(__name__)
 
 
 class _Piece(NamedTuple):
     image: int
     tile: Tile
+
+
+class _Limits(NamedTuple):
+    """What bounds the memory of a forward pass, in px of the input."""
+
+    tile: int
+    pixels_per_pass: int
 
 
 class Enhancer(Model):
@@ -37,13 +48,6 @@ class Enhancer(Model):
         Upper bound on the tiles in one forward pass.
     """
 
-    scales: ClassVar[tuple[int, ...]]
-    halo: ClassVar[int]
-    """Input px around a tile that are computed and thrown away, so that no seam shows."""
-    multiple_of: ClassVar[int] = 1
-    """The network takes sides that are a multiple of this; others are padded and cropped."""
-    half: ClassVar[bool] = False
-    """Whether the network keeps its quality in half precision (used on GPUs only)."""
     tile: int
     pixels_per_pass: int
     """Upper bound on the input px in one forward pass, which bounds its activations."""
@@ -52,22 +56,41 @@ class Enhancer(Model):
         self, *, weights: Path, threads: int, tile: int | None = None, tiles_per_pass: int = 8
     ) -> None:
         super().__init__(weights=weights, threads=threads)
-        if tile is not None:
-            if tile <= 2 * self.halo:
-                raise UnsuitableInput(f"a tile must be larger than its halos, {2 * self.halo} px")
-            self.tile = tile
+        self._chosen_tile = tile
+        self._found_limits: _Limits | None = None
         self.tiles_per_pass = max(1, tiles_per_pass)
         self.forward_passes = 0
         """Passes through the network so far, of all threads together."""
         self._counting = threading.Lock()
 
+    @property
+    @abstractmethod
+    def scales(self) -> tuple[int, ...]:
+        """The factors it enlarges by."""
+
+    @property
+    @abstractmethod
+    def halo(self) -> int:
+        """Input px around a tile that are computed and thrown away, so that no seam shows."""
+
+    @property
+    def multiple_of(self) -> int:
+        """The network takes sides that are a multiple of this; others are padded and cropped."""
+        return 1
+
+    @property
+    def removes_noise(self) -> bool:
+        """Whether how much noise it removes was chosen, so that nothing else need remove it."""
+        return False
+
     def __call__(self, images: Sequence[np.ndarray], scale: int) -> list[np.ndarray]:
         """Returns each image at exactly `scale` times its size.
 
         Images are RGB uint8 of shape (height, width, 3), any sizes together. Tiles of one shape
-        share forward passes, whichever image they come from.
+        share forward passes, whichever image they come from. When the device's memory does not
+        suffice, passes and then tiles are halved, for this call and the later ones.
 
-        Raises `UnsuitableInput`, and `OutOfMemory` when a single tile does not fit.
+        Raises `UnsuitableInput`, and `OutOfMemory` when the smallest tile does not fit.
         """
         if scale not in self.scales:
             raise UnsuitableInput(f"{self.name} enlarges by {self.scales}, not by {scale}")
@@ -78,38 +101,75 @@ class Enhancer(Model):
                 raise UnsuitableInput(f"an empty image: {image.shape}")
         # The device decides the tile, and is known once the network is loaded.
         self.load()
+        if self._chosen_tile is not None and self._chosen_tile <= 2 * self.halo:
+            raise UnsuitableInput(f"a tile must be larger than its halos, {2 * self.halo} px")
+        while True:
+            limits = self._limits()
+            try:
+                return self._within(limits, images, scale)
+            except OutOfMemory:
+                self._shrink(limits)
+
+    @abstractmethod
+    def _enlarge(self, pixels: np.ndarray, scale: int) -> np.ndarray:
+        """One forward pass: uint8 (n, h, w, 3) to uint8 (n, h * scale, w * scale, 3).
+
+        Raises `OutOfMemory` when it does not fit, with all that it took freed.
+        """
+
+    def _within(
+        self, limits: _Limits, images: Sequence[np.ndarray], scale: int
+    ) -> list[np.ndarray]:
+        padded = [self._pad(image) for image in images]
         by_shape: dict[tuple[int, int], list[_Piece]] = defaultdict(list)
-        for index, image in enumerate(images):
-            for tile in plan(image.shape[0], image.shape[1], self.tile, self.halo):
+        for index, image in enumerate(padded):
+            height, width = image.shape[:2]
+            for tile in plan(height, width, limits.tile, self.halo, self.multiple_of):
                 by_shape[tile.shape].append(_Piece(index, tile))
 
         enlarged = [
             np.empty((image.shape[0] * scale, image.shape[1] * scale, 3), dtype=np.uint8)
-            for image in images
+            for image in padded
         ]
         for (height, width), pieces in by_shape.items():
-            fitting = max(1, min(self.tiles_per_pass, self.pixels_per_pass // (height * width)))
+            fitting = max(1, min(self.tiles_per_pass, limits.pixels_per_pass // (height * width)))
             for start in range(0, len(pieces), fitting):
                 batch = pieces[start : start + fitting]
-                pixels = np.stack([piece.tile.cut(images[piece.image]) for piece in batch])
-                for piece, result in zip(
-                    batch, self._enlarge(self._pad(pixels), scale), strict=True
-                ):
-                    piece.tile.put(
-                        result[: height * scale, : width * scale], enlarged[piece.image], scale
-                    )
-        return enlarged
+                pixels = np.stack([piece.tile.cut(padded[piece.image]) for piece in batch])
+                for piece, result in zip(batch, self._enlarge(pixels, scale), strict=True):
+                    piece.tile.put(result, enlarged[piece.image], scale)
+        return [
+            result[: image.shape[0] * scale, : image.shape[1] * scale]
+            for image, result in zip(images, enlarged, strict=True)
+        ]
 
-    @abstractmethod
-    def _enlarge(self, pixels: np.ndarray, scale: int) -> np.ndarray:
-        """One forward pass: uint8 (n, h, w, 3) to uint8 (n, h * scale, w * scale, 3)."""
+    def _limits(self) -> _Limits:
+        with self._counting:
+            if self._found_limits is None:
+                self._found_limits = _Limits(self._chosen_tile or self.tile, self.pixels_per_pass)
+            return self._found_limits
+
+    def _shrink(self, limits: _Limits) -> None:
+        """Allow less in a pass than what has just not fitted; raises `OutOfMemory` at the end."""
+        tile, pixels = limits
+        if pixels > tile * tile:
+            smaller = _Limits(tile, max(tile * tile, pixels // 2))
+        elif tile // 2 > 2 * self.halo:
+            smaller = _Limits(tile // 2, (tile // 2) ** 2)
+        else:
+            raise OutOfMemory(f"a tile of {tile} px, the smallest, does not fit into memory")
+        with self._counting:
+            # Another thread may have met the same, and gone further.
+            if self._found_limits == limits:
+                self._found_limits = smaller
+                log.warning("out of memory: %s instead of %s from now on", smaller, limits)
 
     def _count_pass(self) -> None:
         with self._counting:
             self.forward_passes += 1
 
-    def _pad(self, pixels: np.ndarray) -> np.ndarray:
-        bottom, right = (-side % self.multiple_of for side in pixels.shape[1:3])
+    def _pad(self, image: np.ndarray) -> np.ndarray:
+        bottom, right = (-side % self.multiple_of for side in image.shape[:2])
         if not (bottom or right):
-            return pixels
-        return np.pad(pixels, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge")
+            return image
+        return np.pad(image, ((0, bottom), (0, right), (0, 0)), mode="edge")

@@ -5,9 +5,12 @@ name with the one function it wants is registered first.
 """
 
 import importlib
+import logging
 import sys
 import types
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from models.enhancer.architectures import Architecture
 
 if TYPE_CHECKING:
     import torch
@@ -15,22 +18,19 @@ if TYPE_CHECKING:
 REMOVED_MODULE = "torchvision.transforms.functional_tensor"
 
 
-def build(name: str) -> "torch.nn.Module":
-    """Makes the network "compact" or "x4plus" with random weights; both take and give RGB 0..1.
+def build(architecture: Architecture) -> "torch.nn.Module":
+    """Makes basicsr's network of that architecture, with random weights."""
+    return submodule("archs").ARCH_REGISTRY.get(architecture.basicsr_name)(**architecture.options())
 
-    compact: SRVGGNetCompact (Wang et al. 2021, Real-ESRGAN, arXiv:2107.10833, as used by its
-    realesr-animevideov3). x4plus: RRDBNet (Wang et al. 2018, ESRGAN, arXiv:1809.00219).
-    """
+
+def submodule(name: str) -> Any:
+    """Imports `basicsr.<name>`."""
     _register_removed_module()
-    if name == "compact":
-        from basicsr.archs.srvgg_arch import SRVGGNetCompact
-
-        return SRVGGNetCompact(num_feat=64, num_conv=16, upscale=4, act_type="prelu")
-    if name == "x4plus":
-        from basicsr.archs.rrdbnet_arch import RRDBNet
-
-        return RRDBNet(num_in_ch=3, num_out_ch=3, num_feat=64, num_block=23, num_grow_ch=32)
-    raise ValueError(f"no network is called {name!r}")
+    module = importlib.import_module(f"basicsr.{name}")
+    # Marked as set up, so that basicsr adds no output of its own to the program's.
+    importlib.import_module("basicsr.utils.logger").initialized_logger["basicsr"] = True
+    logging.getLogger("basicsr").setLevel(logging.WARNING)
+    return module
 
 
 def _register_removed_module() -> None:

@@ -40,22 +40,27 @@ class Tile(NamedTuple):
         ]
 
 
-def plan(height: int, width: int, tile: int, halo: int) -> list[Tile]:
+def plan(height: int, width: int, tile: int, halo: int, multiple_of: int = 1) -> list[Tile]:
     """The tiles of an image: all of one shape, so that they can share forward passes.
 
     An image of no more px than a tile is not cut. Every kept pixel is at least `halo` px away from
-    any edge of its tile that is not an edge of the image.
+    any edge of its tile that is not an edge of the image. Everything begins and ends at a multiple
+    of `multiple_of`, as the image's own sides must.
     """
     if height * width <= tile * tile:
         return [Tile(Span(0, height, 0, height), Span(0, width, 0, width))]
     return [
         Tile(rows, columns)
-        for rows in _spans(height, tile, halo)
-        for columns in _spans(width, tile, halo)
+        for rows in _spans(height, tile, halo, multiple_of)
+        for columns in _spans(width, tile, halo, multiple_of)
     ]
 
 
-def _spans(size: int, tile: int, halo: int) -> list[Span]:
+def _spans(size: int, tile: int, halo: int, multiple_of: int) -> list[Span]:
+    if multiple_of > 1:
+        # The same in larger units.
+        units = _spans(size // multiple_of, tile // multiple_of, -(-halo // multiple_of), 1)
+        return [Span(*(edge * multiple_of for edge in span)) for span in units]
     if size <= tile:
         return [Span(0, size, 0, size)]
     count = -(-(size - 2 * halo) // (tile - 2 * halo))

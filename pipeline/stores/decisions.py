@@ -30,12 +30,14 @@ def acceptance(row: CatalogueImage | None, image: CatalogueImage) -> Acceptance:
             "state": ImageState.ACCEPTED,
         }
         return Acceptance(image.model_copy(update=changes), True, True, row is not None)
-    if image.force or row.state is ImageState.FAILED:
+    asked = image.prompt_name or row.prompt_name
+    if image.force or row.state is ImageState.FAILED or asked != row.prompt_name:
         # Back to accepted, so that the reconciler finds the row should its message never be sent.
         changes = {
             "state": ImageState.ACCEPTED,
             "failure": "",
             "force": image.force or row.force,
+            "prompt_name": asked,
             "moved_at": image.moved_at,
         }
         return Acceptance(row.model_copy(update=changes), True, True, False)

@@ -47,9 +47,10 @@ class DocumentStore(ABC):
 
         A photo that is the row's already (same sha256, or same url where no bytes are handed in,
         and same ``image_type``) leaves the row as it is; work is then to be done only while its
-        state is ``accepted`` or ``failed``, or when ``force`` is set. A failed or forced row
-        becomes ``accepted`` again (with ``force``, ``moved_at``, and no failure), so that a
-        message that was never sent is noticed. Any other photo, and any photo over a tombstone,
+        state is ``accepted`` or ``failed``, when ``force`` is set, or when another prompt is
+        named. A failed, forced or newly prompted row becomes ``accepted`` again (with ``force``,
+        ``prompt_name``, ``moved_at``, and no failure), so that a message that was never sent is
+        noticed. Any other photo, and any photo over a tombstone,
         replaces the row under the next generation and drops the metadata and the scores of the
         old one. Atomic.
         """
@@ -167,9 +168,23 @@ class DocumentStore(ABC):
 
     @abstractmethod
     def dead_letters(
-        self, queue: str | None = None, docid: str | None = None, limit: int = 100
+        self,
+        queue: str | None = None,
+        docid: str | None = None,
+        limit: int = 100,
+        *,
+        exception: str | None = None,
+        before: float | None = None,
     ) -> list[DeadLetter]:
-        """Newest first."""
+        """Those that fit, newest first; ``before``: last parked earlier than that Unix time."""
+
+    @abstractmethod
+    def dead_letter(self, key: str) -> DeadLetter | None:
+        """One of them."""
+
+    @abstractmethod
+    def count_dead_letters(self) -> dict[tuple[str, str], int]:
+        """How many there are by (queue, exception)."""
 
     @abstractmethod
     def drop_dead_letter(self, key: str) -> bool:

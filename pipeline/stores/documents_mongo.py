@@ -334,6 +334,7 @@ class MongoDocuments(DocumentStore):
             stored = {
                 "_id": parked.key,
                 "queue": parked.queue,
+                "exception": parked.exception,
                 "docid": parked.docid,
                 "last_at": parked.last_at,
                 "body": parked.model_dump_json(),
@@ -349,9 +350,16 @@ class MongoDocuments(DocumentStore):
 
     @reaching
     def dead_letters(
-        self, queue: str | None = None, docid: str | None = None, limit: int = 100
+        self,
+        queue: str | None = None,
+        docid: str | None = None,
+        limit: int = 100,
+        *,
+        exception: str | None = None,
+        before: float | None = None,
     ) -> list[DeadLetter]:
-        wanted = {"queue": queue, "docid": docid}
+        wanted: Fields = {"queue": queue, "docid": docid, "exception": exception}
+        wanted["last_at"] = None if before is None else {"$lt": before}
         newest = self._primary(StoredDeadLetter).find(
             {name: value for name, value in wanted.items() if value is not None}
         )
@@ -359,6 +367,20 @@ class MongoDocuments(DocumentStore):
             DeadLetter.model_validate_json(found["body"])
             for found in newest.sort("last_at", -1).limit(limit)
         ]
+
+    @reaching
+    def dead_letter(self, key: str) -> DeadLetter | None:
+        found = self._primary(StoredDeadLetter).find_one({"_id": key})
+        return DeadLetter.model_validate_json(found["body"]) if found else None
+
+    @reaching
+    def count_dead_letters(self) -> dict[tuple[str, str], int]:
+        cause = {"queue": "$queue", "exception": "$exception"}
+        counting: list[Fields] = [{"$group": {"_id": cause, "count": {"$sum": 1}}}]
+        return {
+            (found["_id"]["queue"], found["_id"]["exception"]): found["count"]
+            for found in self._primary(StoredDeadLetter).aggregate(counting)
+        }
 
     @reaching
     def drop_dead_letter(self, key: str) -> bool:

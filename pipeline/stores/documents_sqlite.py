@@ -224,6 +224,10 @@ _FORGET_OLD_DELIVERIES = delete(_deliveries).where(_deliveries.c.counted_at < bi
 _FORGET_DELIVERIES = delete(_deliveries).where(_deliveries.c.task_id == bindparam("of_task"))
 _SAVE_DEAD_LETTER = _upsert(_dead_letters)
 _READ_DEAD_LETTER = select(_dead_letters.c.body).where(_dead_letters.c.key == bindparam("of_key"))
+_EXCEPTION = func.json_extract(_dead_letters.c.body, "$.exception")
+_COUNT_DEAD_LETTERS = select(_dead_letters.c.queue, _EXCEPTION, func.count()).group_by(
+    _dead_letters.c.queue, _EXCEPTION
+)
 _DROP_DEAD_LETTER = delete(_dead_letters).where(_dead_letters.c.key == bindparam("of_key"))
 _SAVE_VALUE = _upsert(_values)
 _READ_VALUE = select(_values.c.body).where(_values.c.name == bindparam("name"))
@@ -445,14 +449,32 @@ class SqliteDocuments(DocumentStore):
         return parked
 
     def dead_letters(
-        self, queue: str | None = None, docid: str | None = None, limit: int = 100
+        self,
+        queue: str | None = None,
+        docid: str | None = None,
+        limit: int = 100,
+        *,
+        exception: str | None = None,
+        before: float | None = None,
     ) -> list[DeadLetter]:
         newest = select(_dead_letters.c.body).order_by(_dead_letters.c.last_at.desc())
         if queue is not None:
             newest = newest.where(_dead_letters.c.queue == queue)
         if docid is not None:
             newest = newest.where(_dead_letters.c.docid == docid)
+        if exception is not None:
+            newest = newest.where(_EXCEPTION == exception)
+        if before is not None:
+            newest = newest.where(_dead_letters.c.last_at < before)
         return self._read(DeadLetter, newest.limit(limit))
+
+    def dead_letter(self, key: str) -> DeadLetter | None:
+        return next(iter(self._read(DeadLetter, _READ_DEAD_LETTER, of_key=key)), None)
+
+    def count_dead_letters(self) -> dict[tuple[str, str], int]:
+        with self._database.reading() as connection:
+            rows = connection.execute(_COUNT_DEAD_LETTERS).all()
+        return {(queue, exception): count for queue, exception, count in rows}
 
     def drop_dead_letter(self, key: str) -> bool:
         with self._database.writing() as connection:

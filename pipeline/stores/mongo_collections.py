@@ -121,6 +121,7 @@ class StoredDeadLetter(Stored):
 
     key = StringField(primary_key=True)
     queue = StringField(required=True)
+    exception = StringField(required=True)
     docid = StringField(required=True)
     last_at = FloatField(required=True)
     body = StringField(required=True)

@@ -1,10 +1,17 @@
 """Real processes are killed in the middle of their work; nothing is lost and nothing done twice."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
 import pytest
 
 from pipeline.queues import GPU_QUEUES, Stage
 from pipeline.records import ImageState
-from tests.fast_models import KILLS_THE_PROCESS, RAISES
+from tests.fast_models import ENVIRONMENT, KILLS_THE_PROCESS, RAISES
 from tests.pictures import encoded, green, plain
 from tests.services.conftest import Site
 
@@ -62,3 +69,20 @@ def test_everything_killed_in_the_middle_comes_back_and_nothing_runs_twice(site:
     assert site.stores.documents.dead_letters() == []
     rows = site.stores.documents.relevance(["shop-1"], [1])
     assert sorted(row.product_id for row in rows) == list(range(1, 31))
+
+
+def test_what_justlens_up_has_started_ends_when_it_is_killed(tmp_path: Path) -> None:
+    up = subprocess.Popen(
+        [str(Path(sys.executable).parent / "justlens"), "up", "--port", "0", "--json"],
+        env={**os.environ, **ENVIRONMENT, "JUSTLENS_DATA_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+    )
+    assert up.stdout is not None
+    assert json.loads(up.stdout.readline())["data_dir"] == str(tmp_path)
+    noted = json.loads((tmp_path / "run" / "processes.json").read_text())
+    assert len(noted) > 4
+    up.kill()
+    up.wait()
+    alive = [psutil.Process(pid) for pid, _ in noted if psutil.pid_exists(pid)]
+    _, left = psutil.wait_procs(alive, timeout=60)
+    assert left == []

@@ -25,6 +25,9 @@ def test_a_photo_goes_through_all_stages_and_comes_out_ranked(site: Site) -> Non
     metadata = site.stores.documents.metadata([("shop-1", 1)])["shop-1", 1]
     assert sorted(metadata.stages) == sorted(stage.value for stage in Stage)
     assert {record.outcome for record in metadata.stages.values()} == {"done"}
+    assert (metadata.flags.blurred, metadata.flags.watermarked) == (False, False)
+    assert (metadata.flags.contains_people, metadata.flags.nsfw) == (None, None)
+    assert {"edge_width", "seam", "text", "watermark", "people"} <= metadata.measures.keys()
     assert metadata.enhancement is not None
     assert (metadata.enhancement.width, metadata.enhancement.height) == (960, 720)
     assert site.stores.objects.exists(metadata.enhancement.key)

@@ -32,7 +32,9 @@ def test_an_ordinary_photo_of_an_active_business_is_valid() -> None:
 
 
 def test_a_poor_photo_is_ranked_low_but_not_hidden() -> None:
-    harmless = metadata(text_heavy=True, watermarked=True, contains_people=True)
+    harmless = metadata(
+        text_heavy=True, watermarked=True, contains_people=True, collage=True, shows_name=False
+    )
     assert invalid_reasons(image(width=101, height=150), harmless, Contract(), NOW) == []
 
 

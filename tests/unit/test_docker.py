@@ -71,12 +71,13 @@ def test_every_queue_has_a_worker_and_every_worker_queues_that_exist() -> None:
 
 def test_the_services_on_the_gpu_do_the_work_of_those_that_they_replace() -> None:
     own = read("compose.gpu.yaml")["services"].items()
-    replaced = {name for name, service in own if service["deploy"].get("replicas") == 0}
-    assert replaced == {"worker-enhance", "worker-clip"}
+    replaced = {name for name, service in own if service.get("deploy", {}).get("replicas") == 0}
+    assert replaced == {"worker-enhance", "worker-clip", "worker-io"}
     cpu = dict(services("compose.yaml"))
     gpu = dict(services("compose.gpu.yaml"))
     lost = set().union(*(consumed(cpu[name]) for name in replaced))
-    assert lost == consumed(gpu["gpu-enhance"]) | consumed(gpu["gpu-clip"])
+    instead = ("gpu-enhance", "gpu-clip", "describe")
+    assert lost == set().union(*(consumed(gpu[name]) for name in instead))
 
 
 def test_every_command_exists() -> None:
@@ -107,7 +108,7 @@ def test_every_address_of_a_server_is_given() -> None:
     addresses = {
         f"JUSTLENS_{name.upper()}" for name in Settings.model_fields if name.endswith("_url")
     }
-    optional = {"JUSTLENS_CDN_PUBLIC_URL", "JUSTLENS_CDN_PURGE_URL"}
+    optional = {"JUSTLENS_CDN_PUBLIC_URL", "JUSTLENS_CDN_PURGE_URL", "JUSTLENS_OPENAI_URL"}
     for name, service in services("compose.yaml"):
         if service.get("image") == "justlens":
             assert addresses - optional <= set(service["environment"]), name

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import BrokerUnavailable, InvalidMessage, StoreUnavailable
+from pipeline.graph import message_for
 from pipeline.ingest import Intake
 from pipeline.messages import ImageJob
 from pipeline.queues import Lane, Stage
@@ -152,6 +153,25 @@ def test_a_known_image_runs_again_from_the_stage_asked_for(
     assert receipt.generation == 1
     assert outbox.sent[-1][1] is Stage.SCORE
     assert (row(stores).state, row(stores).failure) == (ImageState.QUEUED, "")
+
+
+def test_a_prompt_goes_from_the_job_into_the_row_and_the_message(
+    intake: Intake, stores: Stores, outbox: Outbox
+) -> None:
+    intake.accept_job(JOB.model_copy(update={"prompt_name": "full_details"}))
+    assert row(stores).prompt_name == "full_details"
+    assert message_for(outbox.sent[-1][0]).prompt_name == "full_details"
+
+
+def test_a_known_image_is_asked_by_another_prompt_and_keeps_it(
+    intake: Intake, stores: Stores, outbox: Outbox
+) -> None:
+    intake.accept_bytes("shop", 1, PHOTO)
+    for named, kept in (("alt_text", "alt_text"), ("", "alt_text")):
+        job = JOB.model_copy(update={"product_url": "", "prompt_name": named})
+        intake.accept_job(job, start=Stage.DESCRIBE)
+        assert row(stores).prompt_name == kept
+        assert message_for(outbox.sent[-1][0]).prompt_name == kept
 
 
 def test_a_deletion_leaves_a_tombstone_and_nothing_else(intake: Intake, stores: Stores) -> None:

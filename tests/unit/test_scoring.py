@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.embeddings import TextEmbeddings
-from pipeline.scoring import Scorer, log_share
+from pipeline.scoring import Score, Scorer, log_share
 from pipeline.settings import Settings
 from pipeline.stores.vectors_sqlite import SqliteVectors
 from pipeline.vocabulary import Background, WordWeights
@@ -67,7 +67,7 @@ def make(vectors: SqliteVectors, background: Sequence[str]) -> Scorer:
 def test_a_log_share_is_the_log_of_a_softmax() -> None:
     photo = between("pizza", "museum")[None]
     background = np.stack([axis("museum"), axis("bank")])
-    found = log_share(photo, axis("pizza"), background, 20.0, 0.75)
+    found = log_share(photo, axis("pizza"), background, 20.0)
     cosines = [math.sqrt(0.5), math.sqrt(0.5), 0.0]
     whole = sum(math.exp(20 * cosine) for cosine in cosines)
     assert found[0] == pytest.approx(20 * math.sqrt(0.5) - math.log(whole), rel=1e-5)
@@ -82,8 +82,8 @@ def test_the_more_a_photo_shows_its_target_the_larger_is_its_share() -> None:
             axis("pizza"),
         ]
     )
-    background = np.stack([axis(name) for name in NAMES])
-    shares = log_share(photos, axis("pizza"), background, 20.0, 0.75)
+    rivals = np.stack([axis(name) for name in NAMES if name != "pizza"])
+    shares = log_share(photos, axis("pizza"), rivals, 20.0)
     assert (np.diff(shares) > 0).all()
     assert (shares <= 0).all()
 
@@ -92,30 +92,59 @@ def test_a_photo_that_is_a_little_like_everything_loses_to_one_that_is_like_litt
     busy = between("pizza", "museum", "garage", "florist")
     plain = 0.5 * axis("pizza") + math.sqrt(0.75) * np.zeros(6, dtype=np.float32)
     assert busy @ axis("pizza") == pytest.approx(plain @ axis("pizza"))
-    background = np.stack([axis(name) for name in NAMES])
-    shares = log_share(np.stack([busy, plain]), axis("pizza"), background, 20.0, 0.75)
+    rivals = np.stack([axis(name) for name in NAMES if name != "pizza"])
+    shares = log_share(np.stack([busy, plain]), axis("pizza"), rivals, 20.0)
     assert shares[1] > shares[0]
 
 
 def test_large_scales_neither_overflow_nor_underflow() -> None:
     background = np.stack([axis(name) for name in NAMES])
-    shares = log_share(background, axis("pizza"), background, 5000.0, 0.75)
+    shares = log_share(background, axis("pizza"), background[1:], 5000.0)
     assert np.isfinite(shares).all()
 
 
 def test_near_synonyms_of_a_category_are_not_held_against_it(vectors: SqliteVectors) -> None:
-    photo = [axis("pizza")]
-    alone = make(vectors, NAMES)
-    beside = make(vectors, (*NAMES, "pizzeria"))
-    (target,) = alone.targets(["pizza"])
-    assert beside.scores(target, photo, [None], [None]) == alone.scores(
-        target, photo, [None], [None]
-    )
-    (other,) = alone.targets(["museum"])
+    def score(background: Sequence[str], name: str) -> Score:
+        scorer = make(vectors, background)
+        return scorer.scores(scorer.targets([name])[0], [axis("pizza")], [None], [None])[0]
+
+    assert score((*NAMES, "pizzeria"), "pizza") == score(NAMES, "pizza")
+    assert score((*NAMES, "pizzeria"), "museum").value < score(NAMES, "museum").value
+
+
+def test_what_is_a_near_synonym_is_said_by_the_text_encoder_alone(vectors: SqliteVectors) -> None:
+    def much_alike(names: Sequence[str]) -> np.ndarray:
+        crowded = encode(names) + 3 * axis("school")
+        return crowded / np.linalg.norm(crowded, axis=1, keepdims=True)
+
+    text = TextEmbeddings(encode, "axes@1", vectors)
+    image_text = TextEmbeddings(much_alike, "crowded@1", vectors)
+    scorer = Scorer(SETTINGS, Background("v", NAMES), text, image_text, WordWeights(NAMES))
+    bank, museum = scorer.targets(["bank", "museum"])
+    (photo,) = much_alike(["bank"])
+    assert bank.image @ museum.image > SETTINGS.synonym_cosine
     assert (
-        beside.scores(other, photo, [None], [None])[0].value
-        < alone.scores(other, photo, [None], [None])[0].value
+        scorer.scores(bank, [photo], [None], [None])[0].value
+        > scorer.scores(museum, [photo], [None], [None])[0].value
     )
+
+
+def test_pictures_have_a_scale_of_their_own(vectors: SqliteVectors) -> None:
+    texts = TextEmbeddings(encode, "axes@1", vectors)
+    settings = SETTINGS.model_copy(update={"image_softmax_scale": 100.0})
+    scorer = Scorer(settings, Background("v", NAMES), texts, texts, WordWeights(NAMES))
+    (target,) = scorer.targets(["pizza"])
+    both = between("pizza", "bank", "bank")
+    parts = scorer.scores(target, [both], [both], [None])[0].parts
+    assert parts["image_cosine"] == pytest.approx(parts["description_cosine"])
+    assert parts["image"] < 0.1 < parts["description"]
+
+
+def test_the_classes_of_an_encoder_without_any_are_the_names_around(scorer: Scorer) -> None:
+    labels = scorer.labels(axis("pizza"), ["pizzeria", "bank"])
+    assert [name for name, _ in labels][:2] == ["pizza", "pizzeria"]
+    assert sorted(name for name, _ in labels) == sorted([*NAMES, "pizzeria"])
+    assert sum(share for _, share in labels) == pytest.approx(1.0)
 
 
 def test_a_score_is_the_weighted_mean_of_its_parts(scorer: Scorer) -> None:

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipeline.settings import SERVICES, SOCKET_PATH_LIMIT, Settings, socket_path
+from pipeline.settings import (
+    IMAGE_TEXT_ENCODERS,
+    SERVICES,
+    SOCKET_PATH_LIMIT,
+    Settings,
+    socket_path,
+)
 
 ADDRESSES = tuple(SERVICES)
 
@@ -58,6 +64,19 @@ def test_numbers_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("JUSTLENS_BATCH_SIZE", "three")
     with pytest.raises(ValidationError, match="batch_size"):
         Settings()
+
+
+def test_figures_of_the_picture_space_follow_the_encoder_unless_they_are_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    figures = IMAGE_TEXT_ENCODERS["conse"]
+    assert {name: getattr(Settings(), name) for name in figures} == figures
+    monkeypatch.setenv("JUSTLENS_IMAGE_TEXT_ENCODER", "open_clip")
+    assert Settings().image_softmax_scale == 100
+    monkeypatch.setenv("JUSTLENS_ONE_CLASS_THRESHOLD", "0.3")
+    assert (Settings().image_softmax_scale, Settings().one_class_threshold) == (100, 0.3)
+    monkeypatch.setenv("JUSTLENS_IMAGE_TEXT_ENCODER", "some.module:Class")
+    assert Settings().image_softmax_scale == figures["image_softmax_scale"]
 
 
 def test_an_unknown_profile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,7 @@ def test_encoding_text_and_pictures_and_reading_never_imports_torch(weights, min
         "picture = numpy.zeros((64, 64, 3), numpy.uint8)\n"
         "models.create('image_text', 'conse', **options)([picture])\n"
         "models.create('reader', 'rapidocr', **options)(picture)\n"
+        "models.create('detector', 'ssdlite', **options)(picture)\n"
         "print('torch' in sys.modules)"
     )
     assert run_python(code) == "False"
@@ -50,7 +51,13 @@ def test_encoding_text_and_pictures_and_reading_never_imports_torch(weights, min
     ("kind", "name"), [(kind, name) for kind, names in registry.BACKENDS.items() for name in names]
 )
 def test_every_registered_backend_is_made_without_loading(kind, name, tmp_path):
-    options = {"folder": tmp_path} if name == "onnx" else {}
+    if name.endswith(":"):
+        name += __file__
+    options = {
+        "onnx": {"folder": tmp_path},
+        "open_clip": {"architecture": "ViT-B-32", "pretrained": "openai"},
+        "openai": {"url": "http://127.0.0.1/v1", "model": "seer"},
+    }.get(name, {})
     model = models.create(kind, name, weights=tmp_path, threads=1, **options)
     assert not model.is_loaded
     assert "@" in model.identity
@@ -63,7 +70,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
 
 
 def test_an_unknown_kind_is_answered_with_the_known_ones():
-    with pytest.raises(UnknownModel, match="enhancer, image_text, describer, text, reader"):
+    with pytest.raises(UnknownModel, match="describer, text, reader, detector"):
         models.create("oracle", "x", weights=Path("/nowhere"), threads=1)
 
 

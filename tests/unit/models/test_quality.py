@@ -66,7 +66,8 @@ def test_any_size_gives_finite_numbers_in_range(shape):
     measured = quality.measure(picture)
     assert np.isfinite(astuple(measured)).all()
     assert 0 <= measured.score <= 100
-    assert set(quality.flags(picture, measured)) == {"blurred", "nearly_blank", "screenshot"}
+    assert np.isfinite(astuple(quality.measures(picture))).all()
+    assert set(flagged(picture)) <= {"blurred", "nearly_blank", "screenshot", "collage"}
 
 
 def test_what_is_not_an_image_is_refused():
@@ -75,7 +76,7 @@ def test_what_is_not_an_image_is_refused():
 
 
 def flagged(picture: np.ndarray) -> set[str]:
-    answers = quality.flags(picture, quality.measure(picture))
+    answers = quality.flags(quality.measures(picture), quality.measure(picture))
     return {name for name, answer in answers.items() if answer}
 
 
@@ -109,3 +110,29 @@ def test_a_product_on_white_is_no_screenshot(cat):
     shelf = np.full((900, 900, 3), 255, dtype=np.uint8)
     shelf[300:600, 200:651] = cat
     assert flagged(shelf) == set()
+
+
+def two_photos(gutter: int) -> np.ndarray:
+    sides = [cv2.resize(skimage.data.coffee(), (400, 500)), skimage.data.astronaut()[:500, :400]]
+    bar = np.full((500, gutter, 3), 255, dtype=np.uint8)
+    return np.hstack([sides[0], bar, sides[1]])
+
+
+@pytest.mark.parametrize("quality_of_jpeg", [60, 90])
+@pytest.mark.parametrize("gutter", [0, 10])
+def test_two_photos_side_by_side_or_one_above_the_other_are_a_collage(gutter, quality_of_jpeg):
+    side_by_side = two_photos(gutter)
+    for picture in (side_by_side, side_by_side.transpose(1, 0, 2)):
+        _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality_of_jpeg])
+        assert flagged(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)) == {"collage"}
+
+
+def test_four_photos_in_a_large_grid_are_a_collage():
+    above = cv2.resize(two_photos(12), None, fx=2, fy=2)
+    assert flagged(np.vstack([above, np.full_like(above[:24], 255), above[:, ::-1]])) == {"collage"}
+
+
+def test_a_frame_and_bars_beside_a_photo_make_no_collage(coffee):
+    framed = cv2.copyMakeBorder(coffee, 20, 20, 20, 20, cv2.BORDER_CONSTANT, value=(255,) * 3)
+    between_bars = cv2.copyMakeBorder(coffee, 0, 0, 250, 250, cv2.BORDER_CONSTANT)
+    assert flagged(framed) == flagged(between_bars) == set()

@@ -114,6 +114,20 @@ class TestAcceptingAnImage:
         assert documents.image(*KEY) == stored
         assert documents.metadata([KEY])
 
+    def test_another_prompt_makes_work_of_a_photo_that_is_known_and_none_does_not(
+        self, documents, row
+    ):
+        settle(documents, ImageState.DONE)
+        stored, is_work = documents.accept_image(photo(prompt_name="full_details"))
+        assert is_work
+        assert (stored.prompt_name, stored.state) == ("full_details", ImageState.ACCEPTED)
+        assert documents.image(*KEY) == stored
+        settle(documents, ImageState.DONE)
+        for again in (photo(), photo(prompt_name="full_details")):
+            stored, is_work = documents.accept_image(again)
+            assert not is_work
+            assert stored.prompt_name == "full_details"
+
     @pytest.mark.parametrize("state", [ImageState.QUEUED, ImageState.DONE])
     def test_force_makes_work_of_a_photo_that_is_known(self, documents, row, state):
         settle(documents, state)
@@ -414,6 +428,22 @@ class TestDeadLetters:
         assert keys(docid="B1") == ["3", "2"]
         assert keys(queue="q0", docid="B1") == ["2"]
         assert keys(queue="none") == []
+        assert keys(before=2.0) == ["1", "0"]
+        assert keys(queue="q1", before=2.0) == ["1"]
+
+    def test_are_found_and_counted_by_their_cause(self, documents):
+        for number, cause in enumerate(("ValueError", "FetchFailed", "ValueError")):
+            documents.park(letter(str(number), queue="q", exception=cause, last_at=float(number)))
+        documents.park(letter("3", queue="other", exception="ValueError"))
+        found = documents.dead_letters(queue="q", exception="ValueError")
+        assert [one.key for one in found] == ["2", "0"]
+        assert documents.count_dead_letters() == {
+            ("q", "ValueError"): 2,
+            ("q", "FetchFailed"): 1,
+            ("other", "ValueError"): 1,
+        }
+        assert documents.dead_letter("1").exception == "FetchFailed"
+        assert documents.dead_letter("none") is None
 
     def test_can_be_dropped_once(self, documents):
         documents.park(letter())

@@ -1,0 +1,179 @@
+"""Claim: 32 worker threads that ask a vision-language model on Triton lose little to the hand-over.
+
+The client lives in an event loop of its own, spreads requests over servers and watches deadlines;
+the describer also encodes pictures and reads answers. Baseline: tritonclient's own asyncio client
+in its own loop, 32 requests in flight, the same tensors, nothing else. All take turns against one
+and the same Triton, whose stand-in for LLaVA answers at once or after 50 ms.
+"""
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measuring import arguments, figures, machine, ratio, report, versions
+from tritonclient.grpc import InferInput
+from tritonclient.grpc.aio import InferenceServerClient
+
+# The stand-in is one of the tests', which are not installed.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from models import prompts
+from models.describer_vision import jpeg
+from models.triton import Triton
+from models.triton_describer import TritonDescriber
+from models.triton_models import OUTPUT, Llava
+from tests.services.servers import triton
+from tests.services.servers.triton.pictures import picture
+
+CONCURRENCY = 32
+ROUNDS = 12
+DELAYS = {"at once": 0.0, "after 50 ms": 0.05}
+REQUESTS = 400
+
+
+class Baseline:
+    """tritonclient's own loop."""
+
+    def __init__(self, address: str, inputs: Callable[[int], list[InferInput]]) -> None:
+        self._address = address
+        self._inputs = inputs
+
+    def __call__(self, count: int) -> list[float]:
+        """Seconds of each request."""
+        return asyncio.run(self._all(count))
+
+    async def _all(self, count: int) -> list[float]:
+        async with InferenceServerClient(self._address) as client:
+            left = iter(range(count))
+            seconds: list[float] = []
+
+            async def ask() -> None:
+                for number in left:
+                    began = time.perf_counter()
+                    await self._one(client, self._inputs(number))
+                    seconds.append(time.perf_counter() - began)
+
+            await asyncio.gather(*(ask() for _ in range(CONCURRENCY)))
+            return seconds
+
+    async def _one(self, client: InferenceServerClient, inputs: list[InferInput]) -> None:
+        async def once() -> AsyncIterator[dict[str, Any]]:
+            yield {"model_name": Llava.name, "inputs": inputs}
+
+        async for result, error in client.stream_infer(once()):
+            assert error is None
+            assert result.as_numpy(OUTPUT).size == 1
+
+
+def in_threads(ask: Callable[[int], None], count: int) -> list[float]:
+    """Seconds of each call of `ask`."""
+
+    def one(number: int) -> float:
+        began = time.perf_counter()
+        ask(number)
+        return time.perf_counter() - began
+
+    with ThreadPoolExecutor(CONCURRENCY) as threads:
+        return list(threads.map(one, range(count)))
+
+
+def main() -> None:
+    """Measure and report."""
+    options = arguments(__doc__ or "")
+    where = machine()
+    pictures = [picture(number) for number in range(1, 65)]
+    files = [jpeg(image) for image in pictures]
+    prompt = prompts.named(prompts.DEFAULT)
+    question = prompt.question(["Patterns"])
+    model = Llava()
+    found: dict[str, dict] = {}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        triton.running(Path(folder)) as (server,),
+    ):
+        limits = {"deadline": 60.0, "timeout": 30.0, "concurrency": CONCURRENCY}
+        client = Triton([server.address], model, **limits)
+        describer = TritonDescriber(servers=[server.address], **limits)
+
+        def inputs(number: int) -> list[InferInput]:
+            return model.inputs(question, files[number % len(files)], prompt.max_tokens)
+
+        def ask_client(number: int) -> None:
+            client.ask(question, files[number % len(files)], prompt.max_tokens)
+
+        def ask_describer(number: int) -> None:
+            describer(
+                pictures[number % len(pictures)],
+                labels=(),
+                text=None,  # type: ignore[arg-type]  # a model that looks needs no text
+                business="",
+                categories=["Patterns"],
+            )
+
+        baseline = Baseline(server.address, inputs)
+        ways = {
+            "tritonclient": baseline,
+            "client": lambda count: in_threads(ask_client, count),
+            "describer": lambda count: in_threads(ask_describer, count),
+        }
+        for name, delay in DELAYS.items():
+            server.take(delay)
+            for way in ways.values():
+                way(CONCURRENCY * 4)
+            wholes: dict[str, list[float]] = {way: [] for way in ways}
+            each: dict[str, list[float]] = {way: [] for way in ways}
+            for number in range(ROUNDS):
+                # Whoever goes first changes from round to round.
+                order = list(ways)[number % len(ways) :] + list(ways)[: number % len(ways)]
+                for way in order:
+                    began = time.perf_counter()
+                    each[way] += ways[way](REQUESTS)
+                    wholes[way].append(time.perf_counter() - began)
+            found[name] = {
+                "requests_per_second": {
+                    way: round(REQUESTS / float(np.median(wholes[way])), 1) for way in ways
+                },
+                "latency": {way: figures(each[way]) for way in ways},
+                # Throughput to throughput is time to time, upside down.
+                "client_to_tritonclient": ratio(wholes["tritonclient"], wholes["client"]),
+                "describer_to_tritonclient": ratio(wholes["tritonclient"], wholes["describer"]),
+            }
+        client.close()
+        describer.unload()
+
+    results = {
+        "machine": where,
+        "versions": versions(("tritonclient", "grpcio", "json-repair", "numpy")),
+        "sizes": {
+            "concurrency": CONCURRENCY,
+            "rounds": ROUNDS,
+            "requests": REQUESTS,
+            "jpeg_bytes": int(np.mean([len(file) for file in files])),
+        },
+        "answers": found,
+    }
+    lines = []
+    for name, figure in found.items():
+        for way, rate in figure["requests_per_second"].items():
+            latency = figure["latency"][way]
+            lines.append(
+                f"{name:12} {way:13} {rate:8.1f} requests/s, "
+                f"{latency['median_ms']:.1f} ms (median), {latency['p99_ms']:.1f} ms (p99)"
+            )
+        for way in ("client", "describer"):
+            to = figure[f"{way}_to_tritonclient"]
+            lines.append(
+                f"{name:12} throughput, {way} to tritonclient: {to['ratio']:.2f} "
+                f"({to['low']:.2f} to {to['high']:.2f})"
+            )
+    report("describer", results, lines, options.json)
+
+
+if __name__ == "__main__":
+    main()

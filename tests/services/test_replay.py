@@ -1,0 +1,120 @@
+"""What was parked goes on by a command, and ends as if nothing had happened."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.queues import JOBS, Stage
+from pipeline.records import ImageState
+from tests.services.conftest import Site
+
+pytestmark = pytest.mark.services
+
+DESCRIBE = Stage.DESCRIBE.value
+COMMAND = str(Path(sys.executable).parent / "justlens")
+# Different in any two runs.
+PASSING = {"detail", "ended_at", "seconds", "task_id", "moved_at", "accepted_at", "correlation_id"}
+
+
+@pytest.fixture
+def site(site_of_each_profile: Site) -> Site:
+    return site_of_each_profile
+
+
+def run(site: Site, *arguments: str) -> Any:
+    done = subprocess.run(
+        [COMMAND, "dlq", *arguments, "--json"],
+        env={**os.environ, **site.environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def left_behind(site: Site, numbers: range) -> Any:
+    """All that is known of some images, without what differs in any two runs."""
+    keys = [("shop-1", number) for number in numbers]
+    metadata = site.stores.documents.metadata(keys)
+    rows = site.stores.documents.relevance(["shop-1"], [0, 1, 2])
+    texts = site.stores.directory.alt_texts(["shop-1"])
+    return json.loads(
+        json.dumps(
+            {
+                "metadata": [metadata[key].model_dump(mode="json") for key in keys],
+                "relevance": [row.model_dump(mode="json") for row in rows],
+                "texts": [texts[key].alttag for key in keys],
+            },
+            sort_keys=True,
+        ),
+        object_hook=lambda entry: {k: v for k, v in entry.items() if k not in PASSING},
+    )
+
+
+def test_a_replay_leaves_what_an_undisturbed_run_would_have_left(site: Site) -> None:
+    whole = site.worker()
+    site.take_in(3)
+    site.until(lambda: site.states() == {ImageState.DONE: 3}, "three are done")
+    expected = left_behind(site, range(1, 4))
+    whole.terminate()
+    whole.wait(30)
+    for number in range(1, 4):
+        site.intake.delete("shop-1", number)
+
+    broken = site.worker(name="broken", TEST_DESCRIBER_RAISES="1")
+    site.take_in(3)
+    site.until(lambda: len(site.parked(DESCRIBE)) == 3, "three are parked")
+    site.until(lambda: site.states().get(ImageState.DONE) == 3, "and went on without")
+    broken.terminate()
+    broken.wait(30)
+    listed = run(site, "list", "--queue", DESCRIBE, "--exception", "ValueError")
+    assert {letter["product_id"] for letter in listed} == {1, 2, 3}
+
+    site.worker(name="mended")
+    results = run(site, "replay", "--queue", DESCRIBE)
+    assert {result["outcome"] for result in results} == {"sent"}
+    assert run(site, "list") == []
+    assert site.parked(DESCRIBE) == []
+
+    site.until(lambda: described(site) == {"done"}, "all three are described")
+    site.until(lambda: site.states().get(ImageState.DONE) == 3, "and done")
+    found = left_behind(site, range(1, 4))
+    # The photos were handed in anew.
+    for entry in (*found["metadata"], *found["relevance"]):
+        entry["generation"] = 1
+    for name in expected:
+        assert found[name] == expected[name], name
+
+
+def described(site: Site) -> set[str]:
+    """How the describe stage ended for the images."""
+    known = site.stores.documents.metadata([("shop-1", number) for number in range(1, 4)])
+    return {metadata.stages[DESCRIBE].outcome for metadata in known.values()}
+
+
+def test_of_many_that_are_parked_those_named_go_and_the_others_stay(site: Site) -> None:
+    site.worker()
+    for number in range(5):
+        site.publish(JOBS, f"broken {number}".encode(), content_type="application/json")
+    site.until(lambda: len(site.parked(JOBS)) == 5, "five are parked")
+    keys = {letter["args"][0]: letter["key"] for letter in site.parked(JOBS)}
+    assert run(site, "drop", keys["broken 1"], keys["broken 3"]) == {"dropped": 2}
+    left = sorted(letter["args"][0] for letter in site.parked(JOBS))
+    assert left == ["broken 0", "broken 2", "broken 4"]
+    assert len(run(site, "list")) == 3
+    # Sent back as it came, what is broken is parked again, as a failure of its own.
+    (result,) = run(site, "replay", keys["broken 0"])
+    assert result["outcome"] == "sent"
+    site.until(
+        lambda: len(site.parked(JOBS)) == 3 and keys["broken 0"] not in map_keys(site), "it is back"
+    )
+
+
+def map_keys(site: Site) -> set[str]:
+    return {letter["key"] for letter in site.parked(JOBS)}
