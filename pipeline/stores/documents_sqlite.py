@@ -224,9 +224,9 @@ _FORGET_OLD_DELIVERIES = delete(_deliveries).where(_deliveries.c.counted_at < bi
 _FORGET_DELIVERIES = delete(_deliveries).where(_deliveries.c.task_id == bindparam("of_task"))
 _SAVE_DEAD_LETTER = _upsert(_dead_letters)
 _READ_DEAD_LETTER = select(_dead_letters.c.body).where(_dead_letters.c.key == bindparam("of_key"))
-_EXCEPTION = func.json_extract(_dead_letters.c.body, "$.exception")
-_COUNT_DEAD_LETTERS = select(_dead_letters.c.queue, _EXCEPTION, func.count()).group_by(
-    _dead_letters.c.queue, _EXCEPTION
+_exception = func.json_extract(_dead_letters.c.body, "$.exception")
+_COUNT_DEAD_LETTERS = select(_dead_letters.c.queue, _exception, func.count()).group_by(
+    _dead_letters.c.queue, _exception
 )
 _DROP_DEAD_LETTER = delete(_dead_letters).where(_dead_letters.c.key == bindparam("of_key"))
 _SAVE_VALUE = _upsert(_values)
@@ -463,7 +463,7 @@ class SqliteDocuments(DocumentStore):
         if docid is not None:
             newest = newest.where(_dead_letters.c.docid == docid)
         if exception is not None:
-            newest = newest.where(_EXCEPTION == exception)
+            newest = newest.where(_exception == exception)
         if before is not None:
             newest = newest.where(_dead_letters.c.last_at < before)
         return self._read(DeadLetter, newest.limit(limit))
