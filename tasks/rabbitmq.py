@@ -1,7 +1,8 @@
 """What RabbitMQ needs of a worker: prefetch for each queue, and a bulk lane that waits its turn."""
 
 import logging
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar
 
 from celery import Celery, bootsteps
 from kombu import Consumer, Queue
@@ -16,18 +17,29 @@ LOOK_EVERY = 1.0
 ANSWER_SECONDS = 2.0
 
 
+def shared_out(concurrency: int, queues: Collection[str]) -> dict[str, int]:
+    """The slots of a worker dealt out to its queues as ``SLOTS`` has it, at least one for each."""
+    whole = sum(SLOTS.get(queue, 1) for queue in queues)
+    return {queue: max(1, concurrency * SLOTS.get(queue, 1) // whole) for queue in queues}
+
+
 class SlotConsumer(Consumer):
     """Kombu's consumer, which takes from each queue as many messages as it has slots for it.
 
     On quorum queues prefetch belongs to a consumer: one number for all queues would let the worker
     hold, for a queue with few slots, messages that another worker could have done.
+
+    Attributes:
+        slots: of each queue in this worker.
     """
+
+    slots: ClassVar[Mapping[str, int]] = SLOTS
 
     def _basic_consume(self, queue: Queue, *args: Any, **kwargs: Any) -> Any:
         name, _ = queue_of(queue.name)
         channel: Any = self.channel
         # It holds for the consumers of this channel that are made after it.
-        channel.basic_qos(0, SLOTS.get(name, 1), False)
+        channel.basic_qos(0, self.slots.get(name, 1), False)
         return super()._basic_consume(queue, *args, **kwargs)
 
 

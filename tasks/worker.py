@@ -19,7 +19,7 @@ from pipeline.purge import open_purge
 from pipeline.queues import QUEUES, SLOTS, Lane, Stage, lane_queue, queue_of
 from pipeline.reconcile import send_lost
 from pipeline.topology import declare
-from tasks.rabbitmq import SlotConsumer, images_at_work
+from tasks.rabbitmq import SlotConsumer, images_at_work, shared_out
 from tasks.runtime import Runtime, runtime
 from tasks.unacked import WorkerLock, images_in_flight
 
@@ -45,8 +45,8 @@ def configure(sender: Any, instance: Any, conf: Any, options: dict[str, Any], **
     _ensure_broker(here)
     if Stage.UPDATE.value in _queues(options):
         _check_purge(here)
+    chosen = tuple(dict.fromkeys(queue_of(name)[0] for name in _queues(options)))
     if not options.get("concurrency"):
-        chosen = dict.fromkeys(queue_of(name)[0] for name in _queues(options))
         conf.worker_concurrency = sum(SLOTS.get(queue, 1) for queue in chosen)
     if here.settings.broker_url.startswith(("redis", "rediss")):
         _lock = WorkerLock(run_directory(here.settings))
@@ -55,6 +55,8 @@ def configure(sender: Any, instance: Any, conf: Any, options: dict[str, Any], **
             **_lock.transport_options(),
         }
     else:
+        concurrency = int(options.get("concurrency") or conf.worker_concurrency)
+        SlotConsumer.slots = shared_out(concurrency, chosen)
         instance.app.amqp.Consumer = SlotConsumer
 
 

@@ -105,7 +105,8 @@ def _state(path: Path) -> "State":
             stored = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
         if isinstance(error, _UNREADABLE) or type(error).__module__.startswith("safetensors"):
-            raise UnsuitableWeights(f"{path} is not a file of weights: {error}") from error
+            # torch's own words advise to run what the file holds.
+            raise UnsuitableWeights(f"{path} is no file of weights, or a damaged one") from error
         raise
     if isinstance(stored, dict):
         stored = stored.get("params_ema", stored.get("params", stored))

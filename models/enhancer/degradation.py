@@ -39,4 +39,6 @@ def degrade(rgb: np.ndarray, scale: int, random: np.random.Generator) -> np.ndar
     grainy = (np.clip(poor + noise, 0, 1) * 255 + 0.5).astype(np.uint8)
     quality = int(random.integers(*JPEG_QUALITY))
     _, compressed = cv2.imencode(".jpg", grainy[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(compressed, cv2.IMREAD_COLOR)[..., ::-1]
+    decoded = cv2.imdecode(compressed, cv2.IMREAD_COLOR)
+    assert decoded is not None, "OpenCV reads what it has written"
+    return decoded[..., ::-1]

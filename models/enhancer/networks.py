@@ -132,8 +132,10 @@ class TorchEnhancer(Enhancer):
         import torch
 
         if self._gpu_memory:
-            total = torch.cuda.get_device_properties(device).total_memory / 2**30
-            torch.cuda.set_per_process_memory_fraction(min(1.0, self._gpu_memory / total), device)
+            # "cuda" alone means the current one, which this function does not look up by itself.
+            index = torch.cuda.current_device() if device.index is None else device.index
+            total = torch.cuda.get_device_properties(index).total_memory / 2**30
+            torch.cuda.set_per_process_memory_fraction(min(1.0, self._gpu_memory / total), index)
 
     def _enlarge(self, pixels: np.ndarray, scale: int) -> np.ndarray:
         import torch
