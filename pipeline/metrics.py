@@ -41,7 +41,11 @@ IMAGES_IN_FLIGHT = Gauge(
 )
 RETRIES = Counter("justlens_retries", "Runs that are to be tried again.", ("stage", "exception"))
 DEAD_LETTERS = Counter("justlens_dead_letters", "Failures parked.", ("queue", "exception"))
-BATCH_SIZE = Histogram("justlens_batch_size", "Images in one forward pass.", buckets=BATCH_BUCKETS)
+_BATCHES = Histogram(
+    "justlens_batch_size", "Images in one forward pass.", ("model",), buckets=BATCH_BUCKETS
+)
+ENHANCED = _BATCHES.labels("enhancer")
+ENCODED = _BATCHES.labels("image_text")
 STORE_SECONDS = Histogram(
     "justlens_store_seconds",
     "A call of a store, failed ones included.",

@@ -131,6 +131,11 @@ class Settings(BaseSettings):
     fetch_timeout: float = Field(20.0, description="Seconds to fetch a photo's address.")
 
     batch_size: int = Field(8, description="Images in one forward pass of the enhancer.")
+    image_text_batch_size: int = Field(
+        1,
+        description="Images in one forward pass of the image-text encoder. More pay on a GPU.",
+        ge=1,
+    )
     batch_wait: float = Field(0.2, description="Seconds a batch waits for more images.")
 
     announce: bool = Field(

@@ -31,7 +31,7 @@ from pipeline.fetch import fetch
 from pipeline.imaging import Picture, content_type, count_pixels, decode, encode
 from pipeline.keys import stage_key
 from pipeline.messages import ImageType
-from pipeline.metrics import BATCH_SIZE
+from pipeline.metrics import ENHANCED
 from pipeline.queues import Stage
 from pipeline.records import CatalogueImage, Enhancement
 from pipeline.stores.objects import object_key
@@ -218,4 +218,4 @@ def batcher() -> Batcher[np.ndarray, np.ndarray]:
         return results
 
     chosen = here.settings
-    return Batcher(forward, chosen.batch_size, chosen.batch_wait, BATCH_SIZE.observe)
+    return Batcher(forward, chosen.batch_size, chosen.batch_wait, ENHANCED.observe)

@@ -3,10 +3,10 @@
 Tagging and describing run side by side and both need the labels: whoever comes first computes them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,25 @@ from models.image_text import ImageEmbedding, Label
 from models.quality import WEIGHTS, flags, measure, measures
 from models.reader import ReadText, TextLine
 from pipeline.imaging import count_pixels, decode, perceptual_hash
+from pipeline.metrics import ENCODED
+from tasks.batcher import Batcher
 from tasks.enhance import original
+from tasks.runtime import runtime
 from tasks.stage import Run
 
 QUALITY_MODEL = "no-reference@2"
+
+
+@lru_cache(maxsize=1)
+def encodings() -> Batcher[np.ndarray, ImageEmbedding]:
+    """The batcher of this process in front of its one copy of the image-text encoder."""
+    here = runtime()
+
+    def forward(_: Hashable, images: Sequence[np.ndarray]) -> Sequence[ImageEmbedding]:
+        return here.model("image_text")(images)
+
+    chosen = here.settings
+    return Batcher(forward, chosen.image_text_batch_size, chosen.batch_wait, ENCODED.observe)
 
 
 class Pixels:
@@ -55,7 +70,7 @@ class Pixels:
         encoder = self._run.runtime.model("image_text")
 
         def compute() -> dict[str, Any]:
-            found = encoder([self.rgb])[0]
+            found = encodings()(self.rgb)
             return {
                 "vector": [float(value) for value in found.vector],
                 "labels": [asdict(label) for label in found.labels],

@@ -100,6 +100,7 @@ class FastImageText(ImageTextEncoder):
     space = "letters@1"
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[ImageEmbedding]:
+        journal(f"encoded {len(images)}")
         names = [colour_name(image) for image in images]
         vectors = self.encode_texts(names)
         return [

@@ -10,7 +10,7 @@ import skimage.data
 import models
 from pipeline.enhancement import carry_out, plan
 from pipeline.imaging import Picture, decode
-from pipeline.queues import GPU_QUEUES, Stage
+from pipeline.queues import GPU_QUEUES, QUEUES, Stage
 from pipeline.records import Enhancement, ImageState
 from tests.fast_models import RAISES
 from tests.pictures import encoded, plain
@@ -105,3 +105,21 @@ def test_mixed_sizes_with_a_corrupt_image_come_out_as_if_alone(site: Site) -> No
         result = decode(site.stores.objects.get(found.key), 10**7).rgb
         # What JPEG adds is all that differs.
         assert cv2.PSNR(result, alone.rgb) > 38
+
+
+def test_pictures_of_many_messages_are_encoded_in_one_pass_and_each_keeps_its_own(
+    site: Site,
+) -> None:
+    shared = {"JUSTLENS_IMAGE_TEXT_BATCH_SIZE": "4", "JUSTLENS_BATCH_WAIT": "20"}
+    colours = {number: (30, 200, 30) if number % 2 else (30, 30, 200) for number in range(1, 9)}
+    for number, colour in colours.items():
+        site.intake.accept_bytes("shop-1", number, encoded(plain(colour, seed=number)))
+    # Whoever describes would compute the same, and share it.
+    site.worker(Stage.ENHANCE.value, Stage.UPDATE.value, name="first")
+    site.worker(Stage.TAG.value, name="tag", **shared)
+    site.until(lambda: site.journal_lines().count("encoded 4") == 2, "two passes of four")
+    site.worker(*QUEUES, name="rest")
+    site.until(lambda: site.states() == {ImageState.DONE: 8}, "all images are done")
+    known = site.stores.documents.metadata([("shop-1", number) for number in colours])
+    labels = {number: known["shop-1", number].labels[0].name for number in colours}
+    assert labels == {number: "green" if number % 2 else "blue" for number in colours}

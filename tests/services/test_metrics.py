@@ -63,7 +63,7 @@ def test_a_worker_tells_how_its_stages_went(any_site: Site, port: int, scrape: S
     assert 0 <= total(samples, "justlens_queue_wait_seconds_sum") < 60
     parked = {"queue": Stage.ENHANCE.value, "exception": "UndecodableImage"}
     assert total(samples, "justlens_dead_letters_total", **parked) == 1
-    assert total(samples, "justlens_batch_size_sum") == 3
+    assert total(samples, "justlens_batch_size_sum", model="enhancer") == 3
     for store in ("documents", "directory", "objects", "vectors"):
         assert total(samples, "justlens_store_seconds_count", store=store) > 0, store
     assert {labels["model"] for labels, _ in samples["justlens_model_load_seconds"]} >= {

@@ -20,7 +20,7 @@ from api.operations import QueueDepths
 from api.wiring import Services, application
 from pipeline.dead_letters import Parking, letter_from
 from pipeline.errors import StoreUnavailable
-from pipeline.metrics import BATCH_SIZE, stamp, waited_seconds
+from pipeline.metrics import ENHANCED, stamp, waited_seconds
 from pipeline.queues import Stage
 from pipeline.settings import Settings
 from pipeline.stores import Stores, open_stores
@@ -140,12 +140,15 @@ def park(stores: Stores, queue: str) -> None:
 
 
 def test_the_size_of_each_forward_pass_is_counted() -> None:
-    passes, images = value("batch_size_count"), value("batch_size_sum")
-    batcher = Batcher(lambda _, items: list(items), 4, 30, BATCH_SIZE.observe)
+    passes, images = (
+        value("batch_size_count", model="enhancer"),
+        value("batch_size_sum", model="enhancer"),
+    )
+    batcher = Batcher(lambda _, items: list(items), 4, 30, ENHANCED.observe)
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(batcher, range(8)))
-    assert value("batch_size_count") - passes == 2
-    assert value("batch_size_sum") - images == 8
+    assert value("batch_size_count", model="enhancer") - passes == 2
+    assert value("batch_size_sum", model="enhancer") - images == 8
 
 
 def test_the_methods_of_every_store_are_timed(stores: Stores) -> None:
