@@ -35,11 +35,14 @@ demo: install
 up: install
 	$(BIN)/justlens up
 
+# Two files at a time: most tests wait for processes that they have started.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: install
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-services: install
-	JUSTLENS_NO_SKIPS=1 $(BIN)/python -m pytest tests/services
+	JUSTLENS_NO_SKIPS=1 $(PYTEST) tests/services
 
 chaos: install
 	$(BIN)/python -m pytest -m chaos

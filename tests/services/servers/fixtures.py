@@ -9,7 +9,10 @@ import redis
 from tests.services.servers import mariadb, milvus, mongo, rabbitmq, s3
 
 REDIS_SETTING = "JUSTLENS_TEST_REDIS_URL"
-REDIS_DEFAULT = "redis://127.0.0.1:6379/9"
+# Test processes that run side by side must not remove each other's keys.
+REDIS_DEFAULT = (
+    f"redis://127.0.0.1:6379/{9 + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])}"
+)
 
 
 @pytest.fixture(scope="session")
