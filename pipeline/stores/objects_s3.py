@@ -50,7 +50,8 @@ POOL_SIZE = 32
 RETRIES = Retry(
     total=4,
     connect=1,
-    read=1,
+    # One for a broken answer, and one for a connection that the server closed while it was idle.
+    read=2,
     backoff_factor=0.2,
     backoff_jitter=0.2,
     backoff_max=5.0,
