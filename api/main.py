@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from api import catalogue, dead_letters, ingest, page, relevancy
+from api import catalogue, dead_letters, html, ingest, page, relevancy
 from api.wiring import Open, application, open_services
 
 
@@ -21,7 +21,7 @@ def create(open_services: Open = open_services) -> FastAPI:
         sorted({*ingest.NEEDS, *relevancy.NEEDS, *catalogue.NEEDS}),
         open_services,
     )
-    app.mount("/static", page.static_files(), name="static")
+    app.mount("/static", html.static_files(), name="static")
     return app
 
 

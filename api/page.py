@@ -7,15 +7,13 @@ the part with the results anew and show, compare and explain pictures in place.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import urlencode, urlsplit
+from typing import Annotated
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
-from fastapi.templating import Jinja2Templates
-from starlette.staticfiles import StaticFiles
 
+from api.html import TEMPLATES, render
 from api.problems import RETRY_AFTER, status_of
 from api.wiring import Services, ServicesOf
 from pipeline.errors import JustLensError
@@ -27,8 +25,6 @@ from pipeline.serving import BusinessPictures, Page
 BUSINESSES = 25
 # Businesses whose names or categories fit come first among so many; a page reads no more.
 WINDOW = 200
-
-HERE = Path(__file__).parent
 
 router = APIRouter(include_in_schema=False)
 
@@ -90,20 +86,6 @@ def part(
     return _render(request, services, "results.html", query, page)
 
 
-def static_files() -> StaticFiles:
-    """Styles and scripts; looked for when they are asked for."""
-    return _Revalidated(directory=HERE / "static", check_dir=False)
-
-
-class _Revalidated(StaticFiles):
-    """Files that a browser keeps and asks about: a new release shows at once."""
-
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        response = super().file_response(*args, **kwargs)
-        response.headers["Cache-Control"] = "no-cache"
-        return response
-
-
 def _render(
     request: Request, services: Services, template: str, query: str, number: int
 ) -> HTMLResponse:
@@ -112,20 +94,13 @@ def _render(
         results = _results(services, query.strip(), number)
     except JustLensError as error:
         status, trouble = status_of(error), str(error)
-    return TEMPLATES.TemplateResponse(
+    return render(
         request,
+        services,
         template,
         {"results": results, "query": query.strip(), "trouble": trouble},
-        status_code=status.value,
-        headers={
-            "Content-Security-Policy": _policy(
-                services.settings.public_objects_url, services.stores.objects.origin
-            ),
-            "Referrer-Policy": "same-origin",
-            "X-Content-Type-Options": "nosniff",
-            "Cache-Control": "no-store",
-            **({"Retry-After": str(RETRY_AFTER)} if trouble else {}),
-        },
+        status,
+        {"Retry-After": str(RETRY_AFTER)} if trouble else {},
     )
 
 
@@ -156,24 +131,6 @@ def _found(services: Services, query: str) -> list[Business]:
     ]
     named = documents.search_businesses(query, limit=BUSINESSES)
     return list({b.docid: b for b in (*named, *under, *everyone)}.values())
-
-
-def _policy(*objects: str) -> str:
-    """The Content-Security-Policy: nothing inline, nothing from elsewhere but pictures."""
-    addresses = (urlsplit(address) for address in objects)
-    pictures = "".join(f" {one.scheme}://{one.netloc}" for one in addresses if one.netloc)
-    return "; ".join(
-        (
-            "default-src 'none'",
-            "script-src 'self'",
-            "style-src 'self'",
-            f"img-src 'self'{pictures}",
-            "connect-src 'self'",
-            "form-action 'self'",
-            "base-uri 'none'",
-            "frame-ancestors 'none'",
-        )
-    )
 
 
 def _slides(business: BusinessPictures) -> list[Picture]:
@@ -207,7 +164,4 @@ def _share(value: float) -> str:
     return f"{int(value * 100 + 1e-9) if value > 0.99 else round(value * 100)}\u202f%"
 
 
-TEMPLATES = Jinja2Templates(HERE / "templates")
 TEMPLATES.env.filters.update(slides=_slides, parts=_parts, alt=_alt, share=_share)
-TEMPLATES.env.trim_blocks = True
-TEMPLATES.env.lstrip_blocks = True
