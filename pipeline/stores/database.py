@@ -21,6 +21,7 @@ from sqlalchemy import (
     make_url,
     text,
 )
+from sqlalchemy.schema import CreateIndex
 
 from pipeline.errors import ConfigurationError, StoreUnavailable
 from pipeline.stores import mysql, sqlite
@@ -183,6 +184,10 @@ class Database:
         sqlite.prepare_engine(engine)
         with self._writing(engine) as connection:
             self._tables.create_all(connection)
+            # In a file of an earlier release tables are there that lack a newer index.
+            for table in self._tables.sorted_tables:
+                for index in table.indexes:
+                    connection.execute(CreateIndex(index, if_not_exists=True))
         return engine
 
     @contextmanager

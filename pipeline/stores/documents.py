@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from pipeline.queues import Stage
 from pipeline.records import (
     Business,
@@ -12,10 +14,13 @@ from pipeline.records import (
     ImageMetadata,
     ImageRelevance,
     ImageState,
+    StageRecord,
 )
 from pipeline.stores.patches import Patch
 
-__all__ = ["DocumentStore", "Patch"]
+__all__ = ["STAGE_RECORDS", "DocumentStore", "Patch"]
+
+STAGE_RECORDS = TypeAdapter(dict[str, StageRecord])
 
 
 class DocumentStore(ABC):
@@ -90,6 +95,18 @@ class DocumentStore(ABC):
     @abstractmethod
     def count_states(self, docids: Sequence[str] | None = None) -> dict[ImageState, int]:
         """How many images are in each state, 0 included; of some businesses or of all."""
+
+    @abstractmethod
+    def finished_images(self, until: float, span: float, spans: int) -> list[int]:
+        """How many images were done in each of the ``spans`` of ``span`` seconds before ``until``.
+
+        Oldest span first; a span holds its start and not its end. Reads the index entries of those
+        images alone, however many others there are.
+        """
+
+    @abstractmethod
+    def last_stages(self, limit: int = 200) -> list[dict[str, StageRecord]]:
+        """How the stages ended for the images that were done last, newest first; a bounded read."""
 
     # metadata
 

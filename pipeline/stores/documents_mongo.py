@@ -39,9 +39,10 @@ from pipeline.records import (
     ImageRelevance,
     ImageState,
     Record,
+    StageRecord,
 )
 from pipeline.stores.decisions import Acceptance, acceptance, counted_up
-from pipeline.stores.documents import DocumentStore
+from pipeline.stores.documents import STAGE_RECORDS, DocumentStore
 from pipeline.stores.mongo import MongoServer, reaching
 from pipeline.stores.mongo_collections import (
     KINDS,
@@ -214,6 +215,30 @@ class MongoDocuments(DocumentStore):
             counts[ImageState(found["_id"])] = found["count"]
         return counts
 
+    @reaching
+    def finished_images(self, until: float, span: float, spans: int) -> list[int]:
+        since = until - span * spans
+        moved = {"$divide": [{"$subtract": ["$moved_at", since]}, span]}
+        counting: list[Fields] = [
+            {"$match": {"state": ImageState.DONE.value, "moved_at": {"$gte": since, "$lt": until}}},
+            {"$group": {"_id": {"$floor": moved}, "count": {"$sum": 1}}},
+        ]
+        counts = [0] * spans
+        for found in self._primary(StoredImage).aggregate(counting):
+            # The last moment may be rounded up.
+            counts[min(int(found["_id"]), spans - 1)] += found["count"]
+        return counts
+
+    @reaching
+    def last_stages(self, limit: int = 200) -> list[dict[str, StageRecord]]:
+        done = self._primary(StoredImage).find({"state": ImageState.DONE.value}, {"_id": True})
+        keys = [found["_id"] for found in done.sort("moved_at", -1).limit(limit)]
+        known = self._primary(StoredMetadata).find(
+            {"_id": {"$in": keys}, "dropped": False}, {"stages": True}
+        )
+        stages = {found["_id"]: found["stages"] for found in known.batch_size(PAGE_BATCH)}
+        return [STAGE_RECORDS.validate_python(stages[key]) for key in keys if key in stages]
+
     # metadata
 
     @reaching
@@ -376,7 +401,11 @@ class MongoDocuments(DocumentStore):
     @reaching
     def count_dead_letters(self) -> dict[tuple[str, str], int]:
         cause = {"queue": "$queue", "exception": "$exception"}
-        counting: list[Fields] = [{"$group": {"_id": cause, "count": {"$sum": 1}}}]
+        counting: list[Fields] = [
+            # Without an order the index would not be read instead of all the bodies.
+            {"$sort": {"queue": 1, "exception": 1}},
+            {"$group": {"_id": cause, "count": {"$sum": 1}}},
+        ]
         return {
             (found["_id"]["queue"], found["_id"]["exception"]): found["count"]
             for found in self._primary(StoredDeadLetter).aggregate(counting)

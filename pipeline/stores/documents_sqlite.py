@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    cast,
     delete,
     func,
     select,
@@ -38,10 +39,11 @@ from pipeline.records import (
     ImageRelevance,
     ImageState,
     Record,
+    StageRecord,
 )
 from pipeline.stores.database import Database
 from pipeline.stores.decisions import acceptance, counted_up
-from pipeline.stores.documents import DocumentStore
+from pipeline.stores.documents import STAGE_RECORDS, DocumentStore
 from pipeline.stores.patches import Patch, patched
 
 R = TypeVar("R", bound=Record)
@@ -76,6 +78,9 @@ _images = Table(
 # A partial index serves only a query with the very same condition, hence not a parameter.
 _IS_WAITING = text(f"state IN ('{ImageState.ACCEPTED}', '{ImageState.QUEUED}')")
 Index("waiting_images", _images.c.moved_at, sqlite_where=_IS_WAITING)
+_IS_DONE = text(f"state = '{ImageState.DONE}'")
+# With the state in it the index alone answers.
+Index("finished_images", _images.c.moved_at, _images.c.state, sqlite_where=_IS_DONE)
 
 _metadata = Table(
     "metadata",
@@ -126,6 +131,10 @@ _dead_letters = Table(
     Index("dead_letters_of_queue", "queue", "last_at"),
     Index("dead_letters_of_business", "docid", "last_at"),
 )
+
+# The path is no parameter, for the same reason.
+_exception = func.json_extract(_dead_letters.c.body, text("'$.exception'"))
+Index("causes_of_dead_letters", _dead_letters.c.queue, _exception, _dead_letters.c.last_at)
 
 _values = Table(
     "named_values",
@@ -181,6 +190,27 @@ _READ_WAITING = (
 )
 _COUNT_STATES = select(_images.c.state, func.count()).group_by(_images.c.state)
 _COUNT_STATES_OF = _COUNT_STATES.where(_among(_images.c.docid, "docids"))
+_span = cast((_images.c.moved_at - bindparam("since")) / bindparam("span"), Integer)
+_COUNT_FINISHED = (
+    select(_span, func.count())
+    .where(
+        _IS_DONE,
+        _images.c.moved_at >= bindparam("since"),
+        _images.c.moved_at < bindparam("until"),
+    )
+    .group_by(_span)
+)
+_READ_LAST_STAGES = (
+    select(func.json_extract(_metadata.c.body, "$.stages"))
+    .join_from(
+        _images,
+        _metadata,
+        (_metadata.c.docid == _images.c.docid) & (_metadata.c.product_id == _images.c.product_id),
+    )
+    .where(_IS_DONE)
+    .order_by(_images.c.moved_at.desc())
+    .limit(bindparam("most"))
+)
 _SAVE_METADATA = _upsert(_metadata)
 _READ_METADATA_OF_ONE = select(_metadata.c.body).where(_is_image(_metadata))
 _pairs = func.json_each(bindparam("pairs")).table_valued("value")
@@ -224,7 +254,6 @@ _FORGET_OLD_DELIVERIES = delete(_deliveries).where(_deliveries.c.counted_at < bi
 _FORGET_DELIVERIES = delete(_deliveries).where(_deliveries.c.task_id == bindparam("of_task"))
 _SAVE_DEAD_LETTER = _upsert(_dead_letters)
 _READ_DEAD_LETTER = select(_dead_letters.c.body).where(_dead_letters.c.key == bindparam("of_key"))
-_exception = func.json_extract(_dead_letters.c.body, "$.exception")
 _COUNT_DEAD_LETTERS = select(_dead_letters.c.queue, _exception, func.count()).group_by(
     _dead_letters.c.queue, _exception
 )
@@ -328,6 +357,20 @@ class SqliteDocuments(DocumentStore):
         counts = dict.fromkeys(ImageState, 0)
         counts.update((ImageState(state), count) for state, count in rows)
         return counts
+
+    def finished_images(self, until: float, span: float, spans: int) -> list[int]:
+        period = {"since": until - span * spans, "until": until, "span": span}
+        counts = [0] * spans
+        with self._database.reading() as connection:
+            for number, count in connection.execute(_COUNT_FINISHED, period):
+                # The last moment may be rounded up.
+                counts[min(number, spans - 1)] += count
+        return counts
+
+    def last_stages(self, limit: int = 200) -> list[dict[str, StageRecord]]:
+        with self._database.reading() as connection:
+            found = connection.execute(_READ_LAST_STAGES, {"most": limit}).scalars().all()
+        return [STAGE_RECORDS.validate_json(stages) for stages in found]
 
     # metadata
 

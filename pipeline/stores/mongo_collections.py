@@ -128,7 +128,12 @@ class StoredDeadLetter(Stored):
     meta: ClassVar[dict[str, Any]] = {
         "abstract": True,
         "collection": "dead_letters",
-        "indexes": ["-last_at", ("queue", "-last_at"), ("docid", "-last_at")],
+        "indexes": [
+            "-last_at",
+            ("queue", "-last_at"),
+            ("docid", "-last_at"),
+            ("queue", "exception", "-last_at"),
+        ],
     }
 
 

@@ -179,7 +179,7 @@ class TestPreparation:
         deliveries = database.deliveries.index_information()["counted_at_1"]
         assert deliveries["expireAfterSeconds"] == 30 * 86400
         assert len(database.catalogue_details.index_information()) == 5
-        assert len(database.dead_letters.index_information()) == 4
+        assert len(database.dead_letters.index_information()) == 5
 
     def test_that_was_forgotten_is_what_a_page_asks_for(self, documents, database):
         documents.accept_image(photo())

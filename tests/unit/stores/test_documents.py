@@ -268,6 +268,38 @@ class TestFence:
         assert documents.image(*KEY) is None
 
 
+class TestWhatWasFinished:
+    def finish(self, documents, product_id: int, at: float, **stages: StageRecord) -> None:
+        documents.accept_image(photo(product_id=product_id))
+        patch = {f"stages.{name}": one.model_dump(mode="json") for name, one in stages.items()}
+        documents.patch_metadata("B1", product_id, 1, patch)
+        done = {"state": ImageState.DONE, "moved_at": at}
+        documents.update_image("B1", product_id, 1, done)
+
+    def test_is_counted_by_spans_that_hold_their_start_and_not_their_end(self, documents):
+        for number, at in enumerate([39.9, 40.0, 69.9, 70.0, 99.9, 100.0]):
+            self.finish(documents, number + 1, at)
+        assert documents.finished_images(100.0, 10.0, 6) == [1, 0, 1, 1, 0, 1]
+        assert documents.finished_images(100.5, 60.5, 1) == [5]
+        assert documents.finished_images(20.0, 10.0, 2) == [0, 0]
+
+    def test_is_not_what_waits_or_failed_or_was_deleted(self, documents):
+        for number, state in enumerate(ImageState):
+            documents.accept_image(photo(product_id=number + 1))
+            documents.update_image("B1", number + 1, 1, {"state": state, "moved_at": 5.0})
+        assert documents.finished_images(10.0, 10.0, 1) == [1]
+        assert documents.last_stages() == []
+
+    def test_says_how_its_stages_ended_newest_image_first(self, documents):
+        for number in range(1, 5):
+            ended = StageRecord(key="k", outcome="done", ended_at=1.0, seconds=number / 2)
+            self.finish(documents, number, at=10.0 - number, **{Stage.TAG.value: ended})
+        documents.accept_image(photo(sha256="replaced", product_id=3))
+        found = documents.last_stages(2)
+        assert [one[Stage.TAG.value].seconds for one in found] == [0.5, 1.0]
+        assert [one[Stage.TAG.value].seconds for one in documents.last_stages()] == [0.5, 1.0, 2.0]
+
+
 class TestMetadata:
     def test_a_patch_sets_its_paths_and_leaves_everything_else(self, documents, row):
         ended = StageRecord(key="k", outcome="done", ended_at=1.0)

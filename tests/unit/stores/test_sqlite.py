@@ -45,18 +45,46 @@ def photo(product_id: int = 7) -> CatalogueImage:
         ("_READ_METADATA", "(docid=? AND product_id=?)"),
         ("_READ_WAITING", "USING INDEX waiting_images (moved_at<?)"),
         ("_COUNT_STATES_OF", "USING COVERING INDEX states_of_images (docid=?)"),
+        ("_COUNT_FINISHED", "USING COVERING INDEX finished_images (moved_at>? AND moved_at<?)"),
+        ("_COUNT_DEAD_LETTERS", "USING INDEX causes_of_dead_letters"),
     ],
 )
 def test_a_read_of_a_page_uses_an_index(documents, path, statement, searched):
     documents.check()
-    compiled = getattr(documents_sqlite, statement).compile(dialect=dialect.dialect())
-    parameters = [json.dumps([]) if name.endswith("s") else 1 for name in compiled.positiontup]
-    with closing(sqlite3.connect(path)) as connection:
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {compiled}", parameters).fetchall()
-    steps = [step[3] for step in plan]
+    steps = plan(path, statement)
     assert any(searched in step for step in steps), steps
     tables = ("imgrel", "metadata", "catalogue_details")
     assert not any(step.startswith(f"SCAN {table}") for step in steps for table in tables)
+
+
+def test_the_images_that_were_done_last_are_read_in_the_order_of_their_index(documents, path):
+    documents.check()
+    images, metadata = plan(path, "_READ_LAST_STAGES")
+    assert images.startswith("SCAN catalogue_details USING INDEX finished_images")
+    assert metadata.startswith("SEARCH metadata USING INDEX")
+
+
+def plan(path: Path, statement: str) -> list[str]:
+    """The steps in which SQLite runs a statement of the document store."""
+    compiled = getattr(documents_sqlite, statement).compile(dialect=dialect.dialect())
+    parameters = [json.dumps([]) if name.endswith("s") else 1 for name in compiled.positiontup]
+    with closing(sqlite3.connect(path)) as connection:
+        explained = connection.execute(f"EXPLAIN QUERY PLAN {compiled}", parameters).fetchall()
+    return [step[3] for step in explained]
+
+
+def test_a_file_of_an_earlier_release_is_given_the_indexes_that_it_lacks(path):
+    earlier = SqliteDocuments(f"sqlite:///{path}")
+    earlier.accept_image(photo())
+    earlier.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP INDEX finished_images")
+    documents = SqliteDocuments(f"sqlite:///{path}")
+    documents.check()
+    documents.close()
+    with closing(sqlite3.connect(path)) as connection:
+        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'").fetchall()
+    assert ("finished_images",) in names
 
 
 def test_every_connection_waits_logs_ahead_and_reaches_the_disk(documents):
