@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
+from api import pictures
 from api.problems import problem_responses
 from api.wiring import ServicesOf, application
 from pipeline.catalogue import WORDS, Reason, invalid_reasons
@@ -157,6 +158,6 @@ def stored_object(
 app = application(
     "JustLens catalogue",
     "Which images of a business are valid, and why the others are not; the objects themselves.",
-    [router],
+    [router, pictures.router],
     NEEDS,
 )

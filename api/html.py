@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 from starlette.staticfiles import StaticFiles
 
+from api.pictures import Smaller
 from api.wiring import Services
 
 HERE = Path(__file__).parent
@@ -33,15 +34,19 @@ def render(
     status: HTTPStatus = HTTPStatus.OK,
     headers: Mapping[str, str] | None = None,
 ) -> HTMLResponse:
-    """A page, or a part of one, with the headers that all have."""
-    objects = services.settings.public_objects_url, services.stores.objects.origin
+    """A page, or a part of one, with the headers that all have.
+
+    Its template finds the addresses of smaller versions of pictures in ``smaller``.
+    """
+    settings = services.settings
+    pictures = settings.public_objects_url, settings.public_pictures_url
     return TEMPLATES.TemplateResponse(
         request,
         template,
-        dict(context),
+        {"smaller": Smaller(*pictures), **context},
         status_code=status.value,
         headers={
-            "Content-Security-Policy": _policy(*objects),
+            "Content-Security-Policy": _policy(*pictures, services.stores.objects.origin),
             "Referrer-Policy": "same-origin",
             "X-Content-Type-Options": "nosniff",
             "Cache-Control": "no-store",
@@ -64,9 +69,9 @@ class _Revalidated(StaticFiles):
         return response
 
 
-def _policy(*objects: str) -> str:
+def _policy(*origins: str) -> str:
     """The Content-Security-Policy: nothing inline, nothing from elsewhere but pictures."""
-    addresses = (urlsplit(address) for address in objects)
+    addresses = (urlsplit(address) for address in origins)
     pictures = "".join(f" {one.scheme}://{one.netloc}" for one in addresses if one.netloc)
     return "; ".join(
         (

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from api import catalogue, dead_letters, html, ingest, page, relevancy
+from api import catalogue, dead_letters, html, ingest, page, pictures, relevancy
 from api.wiring import Open, application, open_services
 
 
@@ -16,6 +16,7 @@ def create(open_services: Open = open_services) -> FastAPI:
             dead_letters.router,
             relevancy.router,
             catalogue.router,
+            pictures.router,
             page.router,
         ],
         sorted({*ingest.NEEDS, *relevancy.NEEDS, *catalogue.NEEDS}),

@@ -31,6 +31,7 @@ from pipeline.records import CatalogueImage
 from pipeline.replay import Replayer
 from pipeline.serving import Serving
 from pipeline.settings import Settings, settings
+from pipeline.smaller import SmallerVersions
 from pipeline.stores import open_stores
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,16 @@ class Services:
             _guarded(text.pieces),
             _guarded(image_text.background_names),
             self.settings,
+        )
+
+    @cached_property
+    def smaller_versions(self) -> SmallerVersions:
+        """Smaller versions of pictures, for pages."""
+        return SmallerVersions(
+            self.stores.objects,
+            max_pixels=self.settings.max_pixels,
+            pixels_in_flight=self.settings.pixels_in_flight,
+            at_a_time=self.settings.threads,
         )
 
     def checks(self, needs: Sequence[str]) -> dict[str, str]:

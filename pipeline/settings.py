@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     public_objects_url: str = Field(
         "/objects", description="Prefix of the addresses under which pages find objects."
     )
+    public_pictures_url: str = Field(
+        "/pictures", description="Prefix of the addresses of their smaller versions."
+    )
 
     enhancer: str = "compact"
     text_enhancer: str = Field(

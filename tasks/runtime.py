@@ -7,11 +7,11 @@ from typing import Any
 import models
 from models.base import Model
 from pipeline.embeddings import TextEmbeddings
+from pipeline.pixel_budget import PixelBudget
 from pipeline.scoring import Scorer
 from pipeline.settings import Settings, settings
 from pipeline.stores import Stores, open_stores
 from pipeline.vocabulary import WordWeights, current_background
-from tasks.budget import PixelBudget
 from tasks.isolation import Isolation
 from tasks.watchdog import Watchdog
 

@@ -3,7 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from tasks.budget import PixelBudget
+from pipeline.pixel_budget import PixelBudget
 
 
 def test_photos_that_fit_together_are_held_together() -> None:
