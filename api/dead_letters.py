@@ -2,15 +2,16 @@
 
 import time
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Self
 
 from fastapi import APIRouter, HTTPException, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.problems import problem_responses
-from api.wiring import ServicesOf
+from api.wiring import Services, ServicesOf
 from pipeline.records import DeadLetter
 from pipeline.replay import Outcome
+from pipeline.stores.documents import DocumentStore
 
 MOST = 1000
 
@@ -36,7 +37,17 @@ class Which(BaseModel):
 class Chosen(Which):
     """Which dead letters are meant: those named, or those that fit."""
 
-    keys: Annotated[list[str], Field(max_length=MOST)] = []
+    keys: Annotated[list[str] | None, Field(max_length=MOST)] = None
+
+
+class Doomed(Chosen):
+    """As ``Chosen``, but something has to be said: what is dropped does not come back."""
+
+    @model_validator(mode="after")
+    def _is_chosen(self) -> Self:
+        if not self.model_fields_set - {"limit"}:
+            raise ValueError("say which: keys, queue, exception, docid or older_than")
+        return self
 
 
 class Cause(BaseModel):
@@ -54,6 +65,12 @@ class DeadLetters(BaseModel):
     letters: list[DeadLetter]
 
 
+class Dropped(BaseModel):
+    """How many dead letters there were and are no more."""
+
+    dropped: int
+
+
 class ReplayedLetter(BaseModel):
     """What became of a dead letter that was to be sent again."""
 
@@ -65,14 +82,7 @@ class ReplayedLetter(BaseModel):
 @router.get("", summary="What is parked", responses=UNAVAILABLE)
 def dead_letters(services: ServicesOf, which: Annotated[Which, Query()]) -> DeadLetters:
     """Newest first; the counts are of all there are."""
-    counts = services.stores.documents.count_dead_letters()
-    return DeadLetters(
-        causes=[
-            Cause(queue=queue, exception=exception, count=count)
-            for (queue, exception), count in sorted(counts.items(), key=lambda cause: -cause[1])
-        ],
-        letters=_found(services, which),
-    )
+    return DeadLetters(causes=causes(services.stores.documents), letters=found(services, which))
 
 
 @router.get("/{key:path}", summary="One of them", responses=UNAVAILABLE | NOT_FOUND)
@@ -87,12 +97,16 @@ def replay(services: ServicesOf, chosen: Chosen) -> list[ReplayedLetter]:
 
     An entry goes when the broker has confirmed the new message.
     """
-    found = [services.stores.documents.dead_letter(key) for key in chosen.keys]
-    letters = [letter for letter in found if letter] if chosen.keys else _found(services, chosen)
     return [
         ReplayedLetter(key=one.key, outcome=one.outcome, detail=one.detail)
-        for one in services.replayer.replay(letters)
+        for one in services.replayer.replay(_chosen(services, chosen))
     ]
+
+
+@router.post("/drop", summary="Forget some of them", responses=UNAVAILABLE)
+def drop_some(services: ServicesOf, chosen: Doomed) -> Dropped:
+    """Their records and their messages; the images stay as they are."""
+    return Dropped(dropped=services.replayer.drop(_chosen(services, chosen)))
 
 
 @router.delete(
@@ -107,7 +121,17 @@ def drop(services: ServicesOf, key: Key) -> Response:
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def _found(services: ServicesOf, which: Which) -> list[DeadLetter]:
+def causes(documents: DocumentStore) -> list[Cause]:
+    """How many are parked by queue and exception, most first."""
+    counts = documents.count_dead_letters()
+    return [
+        Cause(queue=queue, exception=exception, count=count)
+        for (queue, exception), count in sorted(counts.items(), key=lambda cause: -cause[1])
+    ]
+
+
+def found(services: Services, which: Which) -> list[DeadLetter]:
+    """Those that fit, newest first."""
     return services.stores.documents.dead_letters(
         which.queue,
         which.docid,
@@ -117,7 +141,14 @@ def _found(services: ServicesOf, which: Which) -> list[DeadLetter]:
     )
 
 
-def _one(services: ServicesOf, key: str) -> DeadLetter:
+def _chosen(services: Services, chosen: Chosen) -> list[DeadLetter]:
+    if chosen.keys is None:
+        return found(services, chosen)
+    letters = [services.stores.documents.dead_letter(key) for key in chosen.keys]
+    return [letter for letter in letters if letter is not None]
+
+
+def _one(services: Services, key: str) -> DeadLetter:
     letter = services.stores.documents.dead_letter(key)
     if letter is None:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"nothing is parked under {key!r}")

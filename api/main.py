@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from api import catalogue, dead_letters, html, ingest, page, pictures, relevancy
+from api import catalogue, dead_letters, html, ingest, overview, page, pictures, relevancy
 from api.wiring import Open, application, open_services
 
 
@@ -14,6 +14,7 @@ def create(open_services: Open = open_services) -> FastAPI:
         [
             ingest.router,
             dead_letters.router,
+            overview.router,
             relevancy.router,
             catalogue.router,
             pictures.router,

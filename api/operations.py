@@ -1,7 +1,7 @@
 """What operators look at: whether a process lives, whether it can serve, and its figures."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
@@ -55,15 +55,19 @@ async def health() -> Health:
 )
 def ready(request: Request, response: Response) -> Readiness:
     """Says which dependency is missing, with 503 where nothing can be served without it."""
-    troubles = request.app.state.services.checks(request.app.state.needs)
+    found = readiness(request.app.state.services.checks(request.app.state.needs))
+    if found.status == "missing":
+        response.status_code = 503
+    return found
+
+
+def readiness(troubles: Mapping[str, str]) -> Readiness:
+    """What follows from what is wrong with each dependency; empty where it answers."""
     missing = {name for name, trouble in troubles.items() if trouble}
-    readiness = Readiness(
+    return Readiness(
         status="missing" if missing - {*DISPENSABLE} else "degraded" if missing else "ready",
         checks={name: trouble or "ok" for name, trouble in troubles.items()},
     )
-    if readiness.status == "missing":
-        response.status_code = 503
-    return readiness
 
 
 @router.get("/metrics", summary="Figures for Prometheus", response_class=Response)

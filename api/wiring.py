@@ -33,6 +33,7 @@ from pipeline.serving import Serving
 from pipeline.settings import Settings, settings
 from pipeline.smaller import SmallerVersions
 from pipeline.stores import open_stores
+from pipeline.workers import RollCall
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,9 @@ class Broker(Protocol):
 
     def backlog(self) -> Backlog:
         """Messages that wait in each lane of each queue."""
+
+    def workers(self) -> dict[str, list[str]]:
+        """The queues of each worker that answers."""
 
     @property
     def error_queues(self) -> ErrorQueues:
@@ -80,6 +84,11 @@ class Services:
         queues = self.broker.error_queues
         documents = self.stores.documents
         return Replayer(documents, self.intake, queues.send_back, queues.withdraw)
+
+    @cached_property
+    def workers(self) -> RollCall:
+        """The workers that answered lately."""
+        return RollCall(lambda: self.broker.workers())
 
     @cached_property
     def text_encoder(self) -> TextEncoder:

@@ -20,7 +20,6 @@ from pipeline.joins import join_server
 from pipeline.purge import open_purge
 from pipeline.settings import Settings, settings
 from pipeline.stores import Stores, open_stores
-from pipeline.topology import BROKER_ERRORS
 
 PACKAGES = ("celery", "kombu", "torch", "onnxruntime", "fastapi", "sqlalchemy", "numpy")
 LEAST_DISK = 2 * 1024**3
@@ -169,15 +168,10 @@ def _running(chosen: Settings, url: str, ask: Callable[[], str]) -> str:
 
 
 def _workers() -> str:
-    from tasks import app
-
     try:
-        found = app.control.inspect(timeout=2).active_queues() or {}
-    except BROKER_ERRORS:
+        found = Sender().workers()
+    except BrokerUnavailable:
         return "unknown while the broker does not answer"
     if not found:
         return "none runs; `justlens up` starts them"
-    return "; ".join(
-        f"{name}: {', '.join(queue['name'] for queue in queues)}"
-        for name, queues in sorted(found.items())
-    )
+    return "; ".join(f"{name}: {', '.join(queues)}" for name, queues in sorted(found.items()))

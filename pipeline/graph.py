@@ -20,6 +20,7 @@ from pipeline.messages import ImageMessage
 from pipeline.queues import Lane, Stage, lane_queue
 from pipeline.records import CatalogueImage, ImageMetadata
 from pipeline.topology import BROKER_ERRORS, declare
+from pipeline.workers import workers
 
 STEPS: tuple[tuple[Stage, ...], ...] = (
     (Stage.ENHANCE,),
@@ -154,3 +155,7 @@ class Sender:
     def backlog(self) -> Backlog:
         """Messages that wait in each lane of each queue; see ``pipeline.backlog``."""
         return backlog(self._app)
+
+    def workers(self) -> dict[str, list[str]]:
+        """The queues of each worker that answers; see ``pipeline.workers``."""
+        return workers(self._app)

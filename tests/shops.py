@@ -13,9 +13,9 @@ import imagehash
 from PIL import Image
 
 from api.wiring import Services
-from pipeline.backlog import Backlog
+from pipeline.backlog import ALL, Backlog
 from pipeline.errors import BrokerUnavailable
-from pipeline.queues import Stage, error_queue
+from pipeline.queues import QUEUES, Lane, Stage, error_queue
 from pipeline.records import (
     ANY_CATEGORY,
     Business,
@@ -32,6 +32,7 @@ from pipeline.records import (
 )
 from pipeline.settings import Settings
 from pipeline.stores.objects import object_key
+from pipeline.topology import UNROUTED_QUEUE
 
 COFFEE, PETS, MUSEUMS, MOTORCYCLES, BAKERIES = range(1, 6)
 
@@ -136,10 +137,17 @@ class ErrorQueues:
 
 
 class Outbox:
-    """A broker that keeps what is sent, and can be taken away."""
+    """A broker that keeps what is sent, and can be taken away.
+
+    Attributes:
+        waiting: messages of others in its queues.
+        answering: the workers on it, and their queues.
+    """
 
     def __init__(self) -> None:
         self.sent: list[tuple[CatalogueImage, Stage]] = []
+        self.waiting: Backlog = {}
+        self.answering: dict[str, list[str]] = {}
         self.is_down = False
         self.error_queues = ErrorQueues()
 
@@ -149,9 +157,17 @@ class Outbox:
         self.sent.append((image, start))
 
     def backlog(self) -> Backlog:
-        """Nothing waits anywhere."""
+        """What waits for others; nothing else waits."""
         self._answer()
-        return {("image_tag_process", "interactive"): 0}
+        nothing = {(queue, lane.name.lower()): 0 for queue in QUEUES for lane in Lane}
+        errors = {(name, ALL): 0 for name in (*map(error_queue, QUEUES), UNROUTED_QUEUE)}
+        parked = {(name, ALL): len(keys) for name, keys in self.error_queues.parked.items()}
+        return nothing | errors | parked | self.waiting
+
+    def workers(self) -> dict[str, list[str]]:
+        """Those there are."""
+        self._answer()
+        return self.answering
 
     def _answer(self) -> None:
         if self.is_down:

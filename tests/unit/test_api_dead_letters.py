@@ -110,3 +110,32 @@ def test_one_is_forgotten(writer: TestClient, outbox: Outbox, parked: list[str])
     assert writer.delete(f"/v1/dead_letters/{parked[0]}").status_code == 204
     assert parked[0] not in outbox.error_queues.left()
     assert writer.get(f"/v1/dead_letters/{parked[0]}").status_code == 404
+
+
+def test_those_named_are_forgotten_and_none_besides(
+    writer: TestClient, outbox: Outbox, parked: list[str]
+) -> None:
+    answer = writer.post("/v1/dead_letters/drop", json={"keys": [parked[0], "none"]})
+    assert answer.json() == {"dropped": 1}
+    assert set(outbox.error_queues.left()) == {parked[1], parked[2]}
+    assert writer.post("/v1/dead_letters/drop", json={"keys": []}).json() == {"dropped": 0}
+    assert len(writer.get("/v1/dead_letters").json()["letters"]) == 2
+
+
+def test_those_that_fit_are_forgotten(
+    writer: TestClient, outbox: Outbox, parked: list[str]
+) -> None:
+    answer = writer.post("/v1/dead_letters/drop", json={"queue": TAG, "older_than": 60})
+    assert answer.json() == {"dropped": 1}
+    assert set(outbox.error_queues.left()) == {parked[1], parked[2]}
+    assert outbox.sent == []
+
+
+@pytest.mark.parametrize("body", [{}, {"limit": 10}])
+def test_nothing_is_forgotten_unless_it_is_said_what(
+    writer: TestClient, outbox: Outbox, parked: list[str], body: dict
+) -> None:
+    answer = writer.post("/v1/dead_letters/drop", json=body)
+    assert answer.status_code == 422
+    assert "say which" in answer.json()["detail"]
+    assert len(outbox.error_queues.left()) == 3
