@@ -19,7 +19,6 @@ from api.wiring import Services, ServicesOf
 from pipeline.errors import JustLensError
 from pipeline.queries import LONGEST_QUERY, fold
 from pipeline.ranking import Picture
-from pipeline.records import Business
 from pipeline.serving import BusinessPictures, Page
 
 BUSINESSES = 25
@@ -52,12 +51,35 @@ PARTS: Mapping[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Results:
-    """What the page shows for one search."""
+    """What the page shows for one search.
+
+    Attributes:
+        named: ids of the businesses that have the query in their name.
+        more: whether another page of results follows.
+    """
 
     query: str
     number: int
     page: Page
+    named: frozenset[str]
     more: bool
+
+    @property
+    def groups(self) -> list[tuple[str, list[BusinessPictures]]]:
+        """The businesses under headings; empty: the heading needs no showing."""
+        if not self.category:
+            return [("", self.page.businesses)]
+        fits = [b.listed or b.docid in self.named for b in self.page.businesses]
+        ours, others = (
+            [b for b, fit in zip(self.page.businesses, fits, strict=True) if fit is wanted]
+            for wanted in (True, False)
+        )
+        headings = "", f"Not listed under {self.category}"
+        return [
+            (heading, group)
+            for heading, group in zip(headings, (ours, others), strict=True)
+            if group
+        ]
 
     @property
     def category(self) -> str:
@@ -105,22 +127,26 @@ def _render(
 
 
 def _results(services: Services, query: str, number: int) -> Results:
-    docids = [business.docid for business in _found(services, query)]
+    named, docids = _found(services, query)
     start = (number - 1) * BUSINESSES
     page = services.serving.page(
         docids[start : start + BUSINESSES],
         query=query,
         limit=services.settings.carousel_size,
     )
-    return Results(query, number, page, more=len(docids) > start + BUSINESSES)
+    return Results(query, number, page, named, more=len(docids) > start + BUSINESSES)
 
 
-def _found(services: Services, query: str) -> list[Business]:
-    """Businesses of that name, then those listed under the category, then all others."""
+def _found(services: Services, query: str) -> tuple[frozenset[str], list[str]]:
+    """Businesses of that name, then those listed under the category, then all others.
+
+    Returns:
+        The ids of the first, and of all.
+    """
     documents = services.stores.documents
     everyone = documents.search_businesses("", limit=WINDOW)
     if not query:
-        return everyone
+        return frozenset(), [business.docid for business in everyone]
     resolution = services.serving.resolver.resolve(query)
     category = fold(resolution.category or "")
     listed = services.stores.directory.categories([business.docid for business in everyone])
@@ -130,7 +156,8 @@ def _found(services: Services, query: str) -> list[Business]:
         if any(fold(own.name) == category for own in listed[business.docid])
     ]
     named = documents.search_businesses(query, limit=BUSINESSES)
-    return list({b.docid: b for b in (*named, *under, *everyone)}.values())
+    docids = dict.fromkeys(business.docid for business in (*named, *under, *everyone))
+    return frozenset(business.docid for business in named), list(docids)
 
 
 def _slides(business: BusinessPictures) -> list[Picture]:

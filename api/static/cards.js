@@ -1,5 +1,7 @@
 // Cards: thumbnails show their picture, captions come on demand, "why" opens in a drawer.
 
+const SWIPE = 40;
+
 export function watchCards(results, drawer) {
   results.addEventListener("click", (event) => {
     const thumb = event.target.closest("[data-show]");
@@ -7,6 +9,8 @@ export function watchCards(results, drawer) {
       event.preventDefault();
       show(thumb);
     }
+    const turn = event.target.closest("[data-turn]");
+    if (turn) step(turn.closest(".card"), Number(turn.dataset.turn));
     const caption = event.target.closest("[data-caption]");
     if (caption) toggleCaptions(caption);
     const summary = event.target.closest(".why > summary");
@@ -18,14 +22,38 @@ export function watchCards(results, drawer) {
 
   results.addEventListener("keydown", (event) => {
     const thumb = event.target.closest("[data-show]");
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!thumb || !step) return;
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!thumb || !by) return;
     event.preventDefault();
-    const thumbs = [...thumb.parentElement.children];
-    const next = thumbs[(thumbs.indexOf(thumb) + step + thumbs.length) % thumbs.length];
-    next.focus();
-    show(next);
+    step(thumb.closest(".card"), by).focus();
   });
+
+  watchSwipes(results);
+}
+
+// A finger that moves more sideways than up or down turns the picture.
+function watchSwipes(results) {
+  let start = null;
+  results.addEventListener("pointerdown", (event) => {
+    const stage = event.pointerType === "touch" && event.target.closest(".stage");
+    start = stage ? { stage, x: event.clientX, y: event.clientY } : null;
+  });
+  results.addEventListener("pointerup", (event) => {
+    if (!start) return;
+    const [x, y] = [event.clientX - start.x, event.clientY - start.y];
+    if (Math.abs(x) > SWIPE && Math.abs(x) > 2 * Math.abs(y)) step(start.stage.closest(".card"), x < 0 ? 1 : -1);
+    start = null;
+  });
+  results.addEventListener("pointercancel", () => (start = null));
+}
+
+// Shows the picture after the one that is shown, or before it; after the last comes the first.
+function step(card, by) {
+  const thumbs = [...card.querySelectorAll("[data-show]")];
+  const now = thumbs.findIndex((thumb) => thumb.ariaCurrent === "true");
+  const next = thumbs[(now + by + thumbs.length) % thumbs.length];
+  if (next) show(next);
+  return next;
 }
 
 function show(thumb) {
@@ -59,6 +87,7 @@ function explain(summary, drawer) {
   const card = summary.closest(".card");
   const picture = card.querySelector("[data-slide]:not([hidden]) img").cloneNode();
   picture.className = "drawer-picture";
+  picture.sizes = "460px";
   const words = summary.parentElement.querySelector(".why-content").cloneNode(true);
   drawer.querySelector("h2").textContent = card.querySelector(".name").textContent;
   drawer.querySelector(".drawer-body").replaceChildren(picture, ...words.childNodes);

@@ -1,7 +1,9 @@
 // Fetches the results of a query and puts them in place; the address follows.
 
 // A skeleton that is gone at once only flickers.
-const PATIENCE = 150;
+const PATIENCE = 400;
+
+const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 const status = document.getElementById("status");
 const input = document.getElementById("query");
@@ -27,7 +29,7 @@ export function watchResults(results) {
         throw new Error(`The server answered ${response.status}.`);
       }
       clearTimeout(waiting);
-      results.innerHTML = html;
+      await exchange(results, html);
       const summary = results.querySelector("[data-summary]");
       status.textContent = summary?.dataset.summary ?? "The pictures cannot be shown right now";
     } catch (error) {
@@ -61,6 +63,27 @@ export function watchResults(results) {
   });
 
   return show;
+}
+
+// Cards of the same business move from their old place to the new one, where the browser can.
+async function exchange(results, html) {
+  const put = () => (results.innerHTML = html);
+  if (!document.startViewTransition || still.matches) return put();
+  name(results);
+  const transition = document.startViewTransition(() => {
+    put();
+    name(results);
+  });
+  // Another one that begins meanwhile ends this one, which is as well.
+  transition.ready.catch(() => {});
+  transition.finished.then(() => name(results, ""));
+  await transition.updateCallbackDone;
+}
+
+function name(results, prefix = "card-") {
+  for (const card of results.querySelectorAll("[data-docid]")) {
+    card.style.viewTransitionName = prefix && CSS.escape(prefix + card.dataset.docid);
+  }
 }
 
 function fill(results, template) {
