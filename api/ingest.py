@@ -4,7 +4,7 @@ import time
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, HTTPException, Path, Response, UploadFile
+from fastapi import APIRouter, File, Form, HTTPException, Path, Query, Response, UploadFile
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api import dead_letters
@@ -14,6 +14,7 @@ from pipeline.bridge import job_from, start_of
 from pipeline.errors import InvalidMessage, UnknownImage
 from pipeline.ingest import Receipt
 from pipeline.messages import CatId, DocId, ImageType, ProductId
+from pipeline.numbers import category_number, content_number
 from pipeline.queues import Stage
 from pipeline.records import Business, Category, Contract, ImageState, StageRecord
 
@@ -46,7 +47,9 @@ class ListedCategory(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    catid: CatId
+    catid: Annotated[
+        CatId | None, Field(description="None: the number that its name stands for.")
+    ] = None
     name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
     is_hot: bool = Field(False, description="The one that the business is best known for.")
 
@@ -61,6 +64,12 @@ class BusinessEntry(BaseModel):
     categories: Annotated[list[ListedCategory], Field(max_length=MOST_CATEGORIES)] = []
 
     @model_validator(mode="after")
+    def _numbered(self) -> "BusinessEntry":
+        for category in self.categories:
+            category.catid = category.catid or category_number(category.name)
+        return self
+
+    @model_validator(mode="after")
     def _each_once(self) -> "BusinessEntry":
         if len({category.catid for category in self.categories}) < len(self.categories):
             raise ValueError("a category is listed twice")
@@ -71,6 +80,20 @@ class SavedBusiness(BusinessEntry):
     """A business as it was saved."""
 
     docid: str
+
+
+class FoundBusiness(BaseModel):
+    """A business by its name."""
+
+    docid: str
+    name: str
+    categories: list[str] = Field(description="Names, what it is best known for first.")
+
+
+class FoundBusinesses(BaseModel):
+    """Businesses whose names hold what was asked for."""
+
+    businesses: list[FoundBusiness]
 
 
 class StageStatus(BaseModel):
@@ -126,8 +149,10 @@ def push_to_queue(services: ServicesOf, push: Push) -> Receipt:
 def upload(
     services: ServicesOf,
     docid: Annotated[DocId, Form()],
-    product_id: Annotated[ProductId, Form()],
     file: Annotated[UploadFile, File()],
+    product_id: Annotated[
+        ProductId | None, Form(description="None: the number that the file's bytes stand for.")
+    ] = None,
     image_type: Annotated[ImageType, Form()] = "general",
     force: Annotated[bool, Form(description="Run all stages again.")] = False,
 ) -> Receipt:
@@ -143,7 +168,7 @@ def upload(
         raise InvalidMessage("file: it is empty")
     return services.intake.accept_bytes(
         docid,
-        product_id,
+        product_id or content_number(content),
         content,
         name=file.filename or "",
         image_type=image_type,
@@ -200,6 +225,27 @@ def delete(
     if not services.intake.delete(docid, product_id):
         raise UnknownImage(f"the business {docid!r} has no image {product_id}")
     return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+@router.get("/businesses", summary="Businesses by name", responses=UNAVAILABLE)
+def find_businesses(
+    services: ServicesOf,
+    q: Annotated[str, Query(max_length=LONGEST_NAME, description="A part of the name.")] = "",
+    limit: Annotated[int, Query(ge=1, le=100)] = 8,
+) -> FoundBusinesses:
+    """Those whose names hold it, whatever the case, in the order of their ids."""
+    found = services.stores.documents.search_businesses(q.strip(), limit)
+    categories = services.stores.directory.categories([business.docid for business in found])
+    return FoundBusinesses(
+        businesses=[
+            FoundBusiness(
+                docid=business.docid,
+                name=business.name,
+                categories=[category.name for category in categories.get(business.docid, [])],
+            )
+            for business in found
+        ]
+    )
 
 
 @router.put(

@@ -13,10 +13,11 @@ from typing import Any
 import httpx
 from rich.table import Table
 
-from cli.intake import Batch, Outcome, Photo, categories_from, file_number
+from cli.intake import Batch, Outcome, Photo, categories_from
 from cli.output import out, print_json, progress
 from cli.processes import System, data_folder, free_port
 from pipeline.errors import JustLensError
+from pipeline.numbers import file_number
 from pipeline.queues import Lane
 from pipeline.records import Business, Category
 from pipeline.stores import open_stores

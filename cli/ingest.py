@@ -9,10 +9,11 @@ from pathlib import Path
 import typer
 from pydantic import ValidationError
 
-from cli.intake import Batch, Outcome, Photo, categories_from, file_number, running_system
+from cli.intake import Batch, Outcome, Photo, categories_from, running_system
 from cli.output import out, print_json, progress
 from pipeline.errors import JustLensError
 from pipeline.messages import explain
+from pipeline.numbers import file_number
 from pipeline.queues import Lane
 from pipeline.records import Business, Category
 from pipeline.settings import settings

@@ -1,9 +1,7 @@
 """Taking many photos in from the command line, with a progress bar, and waiting for them."""
 
-import hashlib
 import json
 import time
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from pipeline.errors import InvalidMessage, JustLensError
 from pipeline.graph import Sender
 from pipeline.ingest import Intake
 from pipeline.messages import ImageJob, explain
+from pipeline.numbers import category_number
 from pipeline.queues import Lane
 from pipeline.records import Business, CatalogueImage, Category, ImageState
 from pipeline.settings import Settings
@@ -52,16 +51,6 @@ class Outcome:
     photo: Photo
     state: str
     failure: str = ""
-
-
-def file_number(name: str) -> int:
-    """A product_id for a file without one: the same name gives the same number."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big") + 1
-
-
-def category_number(name: str) -> int:
-    """A catid for a category without one: the same name gives the same number."""
-    return zlib.crc32(name.strip().lower().encode()) + 1
 
 
 def categories_from(names: Sequence[str]) -> list[Category]:

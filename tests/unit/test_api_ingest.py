@@ -6,6 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.wiring import Services
+from pipeline.numbers import category_number
 from pipeline.queues import Stage
 from pipeline.records import ImageState
 from tests.pictures import encoded, plain
@@ -177,3 +178,31 @@ def test_without_a_broker_the_client_is_told_to_come_again(
     assert row.state is ImageState.ACCEPTED
     outbox.is_down = False
     assert upload(writer).json()["queued"] is True
+
+
+def test_a_photo_without_an_id_is_given_one_by_its_bytes(writer: TestClient) -> None:
+    first, again = (upload(writer, product_id="").json() for _ in range(2))
+    other = upload(writer, encoded(plain((200, 10, 30), 320, 240)), product_id="").json()
+    assert first["product_id"] == again["product_id"] != other["product_id"]
+    assert first["generation"] == again["generation"] == 1
+    assert writer.get(f"/v1/images/cafe/{first['product_id']}").status_code == 200
+
+
+def test_a_category_without_an_id_is_given_one_by_its_name(writer: TestClient) -> None:
+    entry = {"name": "Tea House", "categories": [{"name": "Coffee Shops"}, {"name": "Tea"}]}
+    saved = writer.put("/v1/businesses/tea", json=entry).json()
+    assert saved["categories"][0]["catid"] == category_number("coffee shops")
+    twice = {"name": "Tea House", "categories": [{"name": "Tea"}, {"name": "tea "}]}
+    assert writer.put("/v1/businesses/tea", json=twice).status_code == 422
+
+
+def test_businesses_are_found_by_a_part_of_their_name(writer: TestClient) -> None:
+    found = writer.get("/v1/businesses", params={"q": "CAFÉ"}).json()["businesses"]
+    assert [business["docid"] for business in found] == ["cafe", "past"]
+    assert found[0] == {
+        "docid": "cafe",
+        "name": "Corner Café",
+        "categories": ["Coffee Shops", "Pet Shops"],
+    }
+    assert writer.get("/v1/businesses", params={"q": "nobody"}).json() == {"businesses": []}
+    assert len(writer.get("/v1/businesses", params={"limit": 2}).json()["businesses"]) == 2

@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 
 from cli.evaluate import Pair, hit_at_1, measure, ndcg
 from cli.ingest import read_sources, read_vocabulary
-from cli.intake import categories_from, category_number, file_number
+from cli.intake import categories_from
 from cli.main import app
 from pipeline.errors import JustLensError
+from pipeline.numbers import category_number, file_number
 from pipeline.settings import settings
 from tests.fast_models import ENVIRONMENT
 from tests.pictures import encoded, plain
