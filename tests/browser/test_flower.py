@@ -11,7 +11,6 @@ from playwright.sync_api import Browser, Page, expect
 
 from pipeline.queues import Stage
 from pipeline.records import ImageState
-from tests.browser.test_page import browser  # noqa: F401 - a fixture
 from tests.services.conftest import ROOT, Site, site  # noqa: F401 - a fixture
 from tests.services.servers import free_port
 
@@ -46,7 +45,7 @@ def flower(site: Site) -> Iterator[str]:  # noqa: F811
 
 
 @pytest.fixture
-def page(browser: Browser, flower: str) -> Iterator[Page]:  # noqa: F811
+def page(browser: Browser, flower: str) -> Iterator[Page]:
     """A page of somebody who knows the password."""
     context = browser.new_context(
         base_url=flower, http_credentials={"username": USER, "password": PASSWORD}

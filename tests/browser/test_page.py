@@ -1,28 +1,16 @@
 """The result page in a real browser, served by a real server."""
 
-import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-import uvicorn
-from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from api.main import create
+from tests.browser.conftest import Visit, served
 from tests.shops import open_shops
 
 pytestmark = pytest.mark.browser
-
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-START_LIMIT = 30
-
-Visit = Callable[..., Page]
 
 
 @pytest.fixture(scope="module")
@@ -30,60 +18,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the page is served."""
     shops = open_shops(tmp_path_factory.mktemp("shops"))
     shops.warm_up()
-    server = uvicorn.Server(
-        uvicorn.Config(create(lambda: shops), host="127.0.0.1", port=0, log_level="warning")
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    waiting = threading.Event()
-    for _ in range(START_LIMIT * 20):
-        if server.started:
-            break
-        waiting.wait(0.05)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's chromium."""
-    executable = shutil.which("chromium") or shutil.which("chromium-browser")
-    if executable is None:
-        pytest.fail("these tests drive chromium: apt-get install chromium")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Visit]:
-    """Opens a page; at the end, whatever the console complained about fails the test."""
-    complaints: list[str] = []
-    contexts = []
-
-    def open_page(path: str = "/", *, wait: bool = True, **context: object) -> Page:
-        own = browser.new_context(**context)  # type: ignore[arg-type]
-        contexts.append(own)
-        page = own.new_page()
-        page.on(
-            "console",
-            lambda message: (
-                complaints.append(message.text) if message.type in ("error", "warning") else None
-            ),
-        )
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(address + path)
-        if wait:
-            page.wait_for_load_state("networkidle")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    with served(create(lambda: shops)) as address:
+        yield address
 
 
 def card(page: Page, docid: str) -> Locator:
