@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
-from api import pictures
+from api import alt_texts, pictures
 from api.problems import problem_responses
 from api.wiring import ServicesOf, application
 from pipeline.catalogue import WORDS, Reason, invalid_reasons
@@ -157,7 +157,7 @@ def stored_object(
 
 app = application(
     "JustLens catalogue",
-    "Which images of a business are valid, and why the others are not; the objects themselves.",
-    [router, pictures.router],
-    NEEDS,
+    "Which images of a business are valid and why the others are not, alt texts, and the objects.",
+    [router, alt_texts.router, pictures.router],
+    sorted({*NEEDS, *alt_texts.NEEDS}),
 )

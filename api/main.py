@@ -2,7 +2,17 @@
 
 from fastapi import FastAPI
 
-from api import catalogue, dead_letters, html, ingest, overview, page, pictures, relevancy
+from api import (
+    alt_texts,
+    catalogue,
+    dead_letters,
+    html,
+    ingest,
+    overview,
+    page,
+    pictures,
+    relevancy,
+)
 from api.wiring import Open, application, open_services
 
 
@@ -17,10 +27,11 @@ def create(open_services: Open = open_services) -> FastAPI:
             overview.router,
             relevancy.router,
             catalogue.router,
+            alt_texts.router,
             pictures.router,
             page.router,
         ],
-        sorted({*ingest.NEEDS, *relevancy.NEEDS, *catalogue.NEEDS}),
+        sorted({*ingest.NEEDS, *relevancy.NEEDS, *catalogue.NEEDS, *alt_texts.NEEDS}),
         open_services,
     )
     app.mount("/static", html.static_files(), name="static")

@@ -183,9 +183,12 @@ def _quote(text: ReadText) -> str:
     """The lines that were read surely enough to be repeated, as many whole ones as fit."""
     quote = ""
     for line in text.lines:
-        words = line.text.replace("“", "").replace("”", "").replace('"', "").strip()
+        said = line.text.replace("“", "").replace("”", "").replace('"', "")
+        words = " ".join(said.split())
         readable = sum(sign.isalnum() for sign in words) >= 3
-        if line.confidence < READ_CONFIDENCE or not readable:
+        # Code, as on a screenshot of some, is no text to be read out.
+        is_code = "<" in words or ("&" in words and ";" in words)
+        if line.confidence < READ_CONFIDENCE or not readable or is_code:
             continue
         longer = f"{quote} {words}".strip()
         if len(longer) <= QUOTE_LENGTH:

@@ -199,16 +199,33 @@ class ImageRelevance(Record):
     card: Card
 
 
+class AltSource(StrEnum):
+    """Who wrote an alt text."""
+
+    MANUAL = "manual"
+    GENERATED = "generated"
+
+
+class ReviewState(StrEnum):
+    """Whether a person has said that an alt text is right for its photo."""
+
+    OPEN = "open"
+    APPROVED = "approved"
+
+
 class AltTag(Record):
-    """A row of ``alttags``. One with source ``manual`` is never overwritten by a run."""
+    """A row of ``alttags``. One that a person wrote is never overwritten by a run."""
 
     product_id: int
     docid: str
     alttag: str
-    score: float = Field(description="Image-text cosine similarity of the text to the image.")
-    source: str = "generated"
-    review_state: str = "open"
+    score: float = Field(
+        description="Image-text cosine similarity of the text to the image; 0: not measured."
+    )
+    source: AltSource = AltSource.GENERATED
+    review_state: ReviewState = ReviewState.OPEN
     updated_at: float = Field(default_factory=time.time)
+    generation: int = Field(default=0, description="Of the photo that it is about; 0: not known.")
 
 
 class DeadLetter(Record):

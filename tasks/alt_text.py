@@ -3,6 +3,8 @@
 import time
 from typing import Any
 
+from models.class_words import everyday
+from pipeline.alt_pages import show_alt_text
 from pipeline.alt_text import candidates
 from pipeline.queues import Stage
 from pipeline.records import AltTag, ImageState
@@ -11,6 +13,7 @@ from tasks.stage import Run, StageTask
 
 # A label less likely than this is not worth a sentence.
 LEAST_PROBABILITY = 0.2
+MOST_LABELS = 2
 
 
 class AltText(StageTask):
@@ -32,16 +35,21 @@ class AltText(StageTask):
         if picture is not None:
             similarities = encoder.encode_texts(texts) @ picture
             best, score = texts[int(similarities.argmax())], float(similarities.max())
-        tag = AltTag(
-            product_id=run.image.product_id, docid=run.image.docid, alttag=best, score=score
+        docid, product_id, generation = run.fence
+        stands = here.stores.directory.save_alt_text(
+            AltTag(
+                docid=docid,
+                product_id=product_id,
+                generation=generation,
+                alttag=best,
+                score=score,
+            )
         )
-        if not here.stores.directory.save_alt_text(tag):
-            best = here.stores.directory.alt_texts([run.image.docid])[run.key].alttag
-        here.stores.documents.patch_metadata(*run.fence, {"alt_text": best})
-        here.stores.documents.patch_relevance(*run.fence, {"card.alt": best})
-        return best
+        return stands.alttag
 
     def ended(self, run: Run) -> None:
+        # Also where the stage was done before: cards that were written anew take the text along.
+        show_alt_text(run.runtime.stores, *run.fence)
         _done(run.fence, run.runtime)
 
     def degrade(self, fence: tuple[str, int, int], here: Runtime) -> None:
@@ -59,6 +67,10 @@ def _candidates(run: Run) -> list[str]:
     labels = metadata.labels if metadata else []
     return candidates(
         metadata.alt_candidates if metadata else [],
-        [label.name for label in labels if label.probability >= LEAST_PROBABILITY],
+        [
+            everyday(label.name)
+            for label in labels[:MOST_LABELS]
+            if label.probability >= LEAST_PROBABILITY
+        ],
         business.name if business else "",
     )

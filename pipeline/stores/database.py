@@ -21,7 +21,6 @@ from sqlalchemy import (
     make_url,
     text,
 )
-from sqlalchemy.schema import CreateIndex
 
 from pipeline.errors import ConfigurationError, StoreUnavailable
 from pipeline.stores import mysql, sqlite
@@ -183,11 +182,7 @@ class Database:
         engine = create_engine(self._url, pool_timeout=sqlite.BUSY_SECONDS, **pool)
         sqlite.prepare_engine(engine)
         with self._writing(engine) as connection:
-            self._tables.create_all(connection)
-            # In a file of an earlier release tables are there that lack a newer index.
-            for table in self._tables.sorted_tables:
-                for index in table.indexes:
-                    connection.execute(CreateIndex(index, if_not_exists=True))
+            sqlite.make_tables(connection, self._tables)
         return engine
 
     @contextmanager

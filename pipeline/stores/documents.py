@@ -65,8 +65,23 @@ class DocumentStore(ABC):
         """One row, tombstones included."""
 
     @abstractmethod
-    def images(self, docids: Sequence[str]) -> list[CatalogueImage]:
-        """All rows of the businesses but tombstones, ordered by (docid, product_id)."""
+    def images(
+        self,
+        docids: Sequence[str],
+        *,
+        after: tuple[str, int] | None = None,
+        limit: int | None = None,
+        deleted: bool = False,
+    ) -> list[CatalogueImage]:
+        """Rows of the businesses, ordered by (docid, product_id); tombstones only with ``deleted``.
+
+        At most ``limit`` behind ``after``, read from an index in that order: what a page costs does
+        not grow with the number of rows.
+        """
+
+    @abstractmethod
+    def images_of(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], CatalogueImage]:
+        """Rows of (docid, product_id) pairs, in one read; tombstones are left out."""
 
     @abstractmethod
     def update_image(

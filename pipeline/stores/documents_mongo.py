@@ -147,9 +147,39 @@ class MongoDocuments(DocumentStore):
         return None if found is None else CatalogueImage.model_validate(found)
 
     @reaching
-    def images(self, docids: Sequence[str]) -> list[CatalogueImage]:
-        found = self._pages(StoredImage, docid__in=docids, state__ne=ImageState.DELETED.value)
-        return _read(CatalogueImage, found.order_by("docid", "product_id"))
+    def images(
+        self,
+        docids: Sequence[str],
+        *,
+        after: tuple[str, int] | None = None,
+        limit: int | None = None,
+        deleted: bool = False,
+    ) -> list[CatalogueImage]:
+        parts: list[Fields] = [{"docid__in": docids}]
+        if after is not None:
+            rest = {"docid": after[0], "product_id__gt": after[1]}
+            later = {"docid__in": [docid for docid in docids if docid > after[0]]}
+            parts = [rest, later] if after[0] in docids else [later]
+        but = {} if deleted else {"state__ne": ImageState.DELETED.value}
+        found: list[CatalogueImage] = []
+        for part in parts:
+            rows = self._pages(StoredImage, **part, **but).order_by("docid", "product_id")
+            if limit is not None:
+                if len(found) == limit:
+                    break
+                rows = rows.limit(limit - len(found))
+            found += _read(CatalogueImage, rows)
+        return found
+
+    @reaching
+    def images_of(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], CatalogueImage]:
+        living = {
+            "_id": {"$in": [_key(*key) for key in keys]},
+            "state": {"$ne": ImageState.DELETED.value},
+        }
+        found = self._primary(StoredImage).find(living, _only(CatalogueImage))
+        rows = [CatalogueImage.model_validate(one) for one in found.batch_size(PAGE_BATCH)]
+        return {(row.docid, row.product_id): row for row in rows}
 
     @reaching
     def update_image(

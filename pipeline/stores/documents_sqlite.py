@@ -179,8 +179,19 @@ _READ_IMAGE = select(_images.c.body).where(_is_image(_images))
 _READ_FENCE = select(_images.c.generation, _images.c.state).where(_is_image(_images))
 _READ_IMAGES = (
     select(_images.c.body)
-    .where(_among(_images.c.docid, "docids"), _images.c.state != ImageState.DELETED.value)
+    .where(_among(_images.c.docid, "docids"), _images.c.state != bindparam("but"))
     .order_by(_images.c.docid, _images.c.product_id)
+    .limit(bindparam("most"))
+)
+_READ_IMAGES_BEHIND = (
+    select(_images.c.body)
+    .where(
+        _images.c.docid == bindparam("of_docid"),
+        _images.c.product_id > bindparam("of_product_id"),
+        _images.c.state != bindparam("but"),
+    )
+    .order_by(_images.c.product_id)
+    .limit(bindparam("most"))
 )
 _READ_WAITING = (
     select(_images.c.body)
@@ -214,12 +225,20 @@ _READ_LAST_STAGES = (
 _SAVE_METADATA = _upsert(_metadata)
 _READ_METADATA_OF_ONE = select(_metadata.c.body).where(_is_image(_metadata))
 _pairs = func.json_each(bindparam("pairs")).table_valued("value")
-_READ_METADATA = select(_metadata.c.body).join_from(
-    _pairs,
-    _metadata,
-    (_metadata.c.docid == func.json_extract(_pairs.c.value, "$[0]"))
-    & (_metadata.c.product_id == func.json_extract(_pairs.c.value, "$[1]")),
+
+
+def _is_of_pair(table: Table) -> ColumnElement[bool]:
+    return (table.c.docid == func.json_extract(_pairs.c.value, "$[0]")) & (
+        table.c.product_id == func.json_extract(_pairs.c.value, "$[1]")
+    )
+
+
+_READ_IMAGES_OF = (
+    select(_images.c.body)
+    .join_from(_pairs, _images, _is_of_pair(_images))
+    .where(_images.c.state != ImageState.DELETED.value)
 )
+_READ_METADATA = select(_metadata.c.body).join_from(_pairs, _metadata, _is_of_pair(_metadata))
 _DROP_METADATA = delete(_metadata).where(_is_image(_metadata))
 _SAVE_PIXEL_FACT = _upsert(_pixel_facts)
 _READ_PIXEL_FACT = select(_pixel_facts.c.body).where(
@@ -310,8 +329,33 @@ class SqliteDocuments(DocumentStore):
         with self._database.reading() as connection:
             return _image(connection, docid, product_id)
 
-    def images(self, docids: Sequence[str]) -> list[CatalogueImage]:
-        return self._read(CatalogueImage, _READ_IMAGES, docids=_listed(docids))
+    def images(
+        self,
+        docids: Sequence[str],
+        *,
+        after: tuple[str, int] | None = None,
+        limit: int | None = None,
+        deleted: bool = False,
+    ) -> list[CatalogueImage]:
+        but = "" if deleted else ImageState.DELETED.value
+        # A negative limit is none.
+        left = -1 if limit is None else limit
+        found: list[CatalogueImage] = []
+        if after is not None and after[0] in docids:
+            found = self._read(
+                CatalogueImage, _READ_IMAGES_BEHIND, **_of(*after), but=but, most=left
+            )
+            left -= len(found) if limit is not None else 0
+        later = [docid for docid in docids if after is None or docid > after[0]]
+        if later and left:
+            found += self._read(
+                CatalogueImage, _READ_IMAGES, docids=_listed(later), but=but, most=left
+            )
+        return found
+
+    def images_of(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], CatalogueImage]:
+        found = self._read(CatalogueImage, _READ_IMAGES_OF, pairs=_listed(keys))
+        return {(one.docid, one.product_id): one for one in found}
 
     def update_image(
         self,

@@ -3,8 +3,11 @@
 One implementation on SQLAlchemy serves SQLite and, by its address, MySQL and MariaDB.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from itertools import dropwhile, product
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -18,16 +21,20 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    case,
+    bindparam,
     delete,
+    func,
     select,
+    text,
+    tuple_,
 )
 from sqlalchemy.dialects import mysql, sqlite
 
-from pipeline.records import AltTag, Category
+from pipeline.records import AltSource, AltTag, Category, ReviewState
 from pipeline.stores.database import Database
 
-MANUAL = "manual"
+K = TypeVar("K")
+
 # An indexed utf8mb4 string may take 767 bytes in the older row formats of MySQL, 4 a character.
 NAME_LENGTH = 191
 # SQLite and MySQL take tens of thousands of parameters; short statements let other writers by.
@@ -61,9 +68,12 @@ _alttags = Table(
     Column("score", Double, nullable=False),
     Column("review_state", String(32), nullable=False),
     Column("updated_at", Double, nullable=False),
-    # The last one: see save_alt_text.
     Column("source", String(32), nullable=False),
+    Column("generation", BigInteger, nullable=False, server_default=text("0")),
+    Index("alttags_to_review", "review_state", "source", "docid", "product_id"),
 )
+
+_ALTTAG_KEY = tuple_(_alttags.c.docid, _alttags.c.product_id)
 
 _versions = Table(
     "versions",
@@ -72,6 +82,30 @@ _versions = Table(
     Column("number", BigInteger, nullable=False),
 )
 _VOCABULARY = "vocabulary"
+
+
+@dataclass(frozen=True)
+class AltTexts:
+    """Which alt texts are meant; nothing said: all.
+
+    Parameters:
+        docid: of their business.
+        state: of their review.
+        source: who wrote them.
+    """
+
+    docid: str = ""
+    state: ReviewState | None = None
+    source: AltSource | None = None
+
+
+class AltPlace(NamedTuple):
+    """Where an alt text stands in the list of all."""
+
+    state: ReviewState
+    source: AltSource
+    docid: str
+    product_id: int
 
 
 class Directory:
@@ -143,22 +177,67 @@ class Directory:
 
     # alt texts
 
-    def save_alt_text(self, alt_text: AltTag) -> bool:
-        """Insert or replace; False, and no change, where a person wrote what a run would replace.
+    def save_alt_text(self, alt_text: AltTag) -> AltTag:
+        """Insert or replace, by these rules; returns the row as it stands then.
 
-        ``source`` says who wrote it: ``manual`` for a person.
+        - What a person wrote is replaced by a person only. A run for a newer photo opens it for
+          review again, since nobody has said that it fits that photo.
+        - What a person approved stands until there is a newer photo.
+        - What is about an older photo replaces nothing that a run made for a newer one; written by
+          a person, it is open for review.
         """
         return self._database.write(_save_alt_text, alt_text)
 
-    def alt_texts(self, docids: Sequence[str]) -> dict[tuple[str, int], AltTag]:
-        """All alt texts of the businesses, by (docid, product_id)."""
+    def alt_text(self, docid: str, product_id: int) -> AltTag | None:
+        """That of one image."""
+        return self.alt_texts_of([(docid, product_id)]).get((docid, product_id))
+
+    def alt_texts_of(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], AltTag]:
+        """Those of (docid, product_id) pairs; unknown ones are left out."""
         found: dict[tuple[str, int], AltTag] = {}
         with self._database.reading() as connection:
-            for portion in _portions(docids):
-                query = select(_alttags).where(_alttags.c.docid.in_(portion))
+            for portion in _portions(keys):
+                query = select(_alttags).where(_ALTTAG_KEY.in_(portion))
                 for row in connection.execute(query).mappings():
                     found[row["docid"], row["product_id"]] = AltTag(**row)
         return found
+
+    def alt_texts(
+        self, wanted: AltTexts, after: AltPlace | None = None, limit: int = 100
+    ) -> list[AltTag]:
+        """Those that fit: open ones first, among them those of people, then by (docid, product_id).
+
+        At most ``limit`` behind ``after``. Each of the few reads takes a part of an index from its
+        start, however many rows there are.
+        """
+        found: list[AltTag] = []
+        with self._database.reading() as connection:
+            for part in _parts(wanted, after):
+                query = (
+                    select(_alttags)
+                    .where(*part)
+                    .order_by(_alttags.c.docid, _alttags.c.product_id)
+                    .limit(limit - len(found))
+                )
+                found.extend(AltTag(**row) for row in connection.execute(query).mappings())
+                if len(found) == limit:
+                    break
+        return found
+
+    def count_alt_texts(self, wanted: AltTexts, most: int) -> int:
+        """How many fit, counted no further than ``most``."""
+        count = 0
+        with self._database.reading() as connection:
+            for part in _parts(wanted):
+                some = select(_alttags.c.docid).where(*part).limit(most - count)
+                count += connection.execute(
+                    select(func.count()).select_from(some.subquery())
+                ).scalar_one()
+        return count
+
+    def approve_alt_texts(self, alt_texts: Sequence[AltTag]) -> int:
+        """Mark as approved those that still say what is given here; how many did."""
+        return self._database.write(_approve, alt_texts) if alt_texts else 0
 
     def delete_alt_text(self, docid: str, product_id: int) -> None:
         """Remove it, whoever wrote it, if there is one."""
@@ -216,40 +295,92 @@ def _add_names(connection: Connection, names: Sequence[str]) -> None:
         _raise_version(connection)
 
 
-def _save_alt_text(connection: Connection, alt_text: AltTag) -> bool:
-    is_manual = alt_text.source == MANUAL
-    # MySQL has no condition on an upsert as a whole, and sets one column after the other, so that
-    # the condition has to hold for each of them and its own column comes last.
-    keeps = None if is_manual else _alttags.c.source == MANUAL
-    _upsert(connection, _alttags, [alt_text.model_dump()], keeps)
-    key = (_alttags.c.docid == alt_text.docid) & (_alttags.c.product_id == alt_text.product_id)
-    return is_manual or connection.execute(select(_alttags.c.source).where(key)).scalar() != MANUAL
+def _save_alt_text(connection: Connection, alt_text: AltTag) -> AltTag:
+    new = alt_text.model_dump(mode="json")
+    _insert_or_lock(connection, _alttags, new)
+    one = (_alttags.c.docid == alt_text.docid) & (_alttags.c.product_id == alt_text.product_id)
+    earlier = AltTag(**connection.execute(select(_alttags).where(one)).mappings().one())
+    stands = _after(earlier, alt_text)
+    if stands != earlier:
+        connection.execute(_alttags.update().where(one).values(stands.model_dump(mode="json")))
+    return stands
 
 
-def _upsert(
-    connection: Connection,
-    table: Table,
-    rows: list[dict[str, Any]],
-    keeps: ColumnElement[bool] | None = None,
-) -> None:
-    """Insert rows, or replace those under the same primary key unless the old one ``keeps``."""
+def _after(earlier: AltTag, new: AltTag) -> AltTag:
+    """What stands when ``new`` comes to the place of ``earlier``; see ``save_alt_text``."""
+    is_overtaken = new.generation < earlier.generation
+    if new.source is AltSource.MANUAL:
+        open_again = {"review_state": ReviewState.OPEN, "generation": earlier.generation}
+        return new.model_copy(update=open_again) if is_overtaken else new
+    if earlier.source is AltSource.MANUAL:
+        about = earlier.generation or new.generation
+        if about >= new.generation:
+            return earlier.model_copy(update={"generation": about})
+        return earlier.model_copy(
+            update={
+                "review_state": ReviewState.OPEN,
+                "generation": new.generation,
+                "updated_at": new.updated_at,
+            }
+        )
+    is_approved = earlier.review_state is ReviewState.APPROVED
+    stands = is_approved and earlier.generation == new.generation
+    return earlier if stands or is_overtaken else new
 
-    def replaced(new: Any) -> dict[str, Any]:
-        columns = [column for column in table.c if not column.primary_key]
-        if keeps is None:
-            return {column.name: new[column.name] for column in columns}
-        return {column.name: case((keeps, column), else_=new[column.name]) for column in columns}
 
+def _approve(connection: Connection, alt_texts: Sequence[AltTag]) -> int:
+    approved = (
+        _alttags.update()
+        .where(
+            _alttags.c.docid == bindparam("of_docid"),
+            _alttags.c.product_id == bindparam("of_product_id"),
+            _alttags.c.alttag == bindparam("that_says"),
+        )
+        .values(review_state=ReviewState.APPROVED.value, updated_at=time.time())
+    )
+    rows = sorted(alt_texts, key=lambda one: (one.docid, one.product_id))
+    return connection.execute(
+        approved,
+        [
+            {"of_docid": one.docid, "of_product_id": one.product_id, "that_says": one.alttag}
+            for one in rows
+        ],
+    ).rowcount
+
+
+def _parts(wanted: AltTexts, after: AltPlace | None = None) -> Iterator[list[ColumnElement[bool]]]:
+    """Conditions that are each a part of the index, in the order of the list."""
+    states = [wanted.state] if wanted.state else list(ReviewState)
+    sources = [wanted.source] if wanted.source else list(AltSource)
+    places = list(product(states, sources))
+    if after is not None:
+        places = list(dropwhile(lambda place: place != after[:2], places))
+    for state, source in places:
+        of_both = [_alttags.c.review_state == state.value, _alttags.c.source == source.value]
+        if wanted.docid:
+            of_both.append(_alttags.c.docid == wanted.docid)
+        if after is None or (state, source) != after[:2]:
+            yield of_both
+            continue
+        yield [
+            *of_both,
+            _alttags.c.docid == after.docid,
+            _alttags.c.product_id > after.product_id,
+        ]
+        if not wanted.docid:
+            yield [*of_both, _alttags.c.docid > after.docid]
+
+
+def _insert_or_lock(connection: Connection, table: Table, row: dict[str, Any]) -> None:
+    """Insert a row unless there is one under its primary key: no other transaction changes that
+    one until this one ends."""
     if connection.dialect.name == "sqlite":
-        lite = sqlite.insert(table)
-        keys = list(table.primary_key)
-        lite = lite.on_conflict_do_update(index_elements=keys, set_=replaced(lite.excluded))
-        connection.execute(lite, rows)
-    else:
-        server = mysql.insert(table)
-        # A list of pairs keeps the order of the columns; a dictionary does not.
-        server = server.on_duplicate_key_update(list(replaced(server.inserted).items()))
-        connection.execute(server, rows)
+        # Where there is one writer at a time anyway.
+        connection.execute(sqlite.insert(table).values(row).on_conflict_do_nothing())
+        return
+    key, *_ = table.primary_key
+    # On a server only an update, though it changes nothing, locks the row for writing at once.
+    connection.execute(mysql.insert(table).values(row).on_duplicate_key_update({key.name: key}))
 
 
 def _lock_vocabulary(connection: Connection) -> None:
@@ -257,8 +388,7 @@ def _lock_vocabulary(connection: Connection) -> None:
     query = select(_versions.c.number).where(_versions.c.name == _VOCABULARY).with_for_update()
     if connection.execute(query).scalar() is None:
         # Another one that found no row either may have made it by now, and raised its number.
-        first = {"name": _VOCABULARY, "number": 0}
-        _upsert(connection, _versions, [first], keeps=_versions.c.name == _VOCABULARY)
+        _insert_or_lock(connection, _versions, {"name": _VOCABULARY, "number": 0})
 
 
 def _raise_version(connection: Connection) -> None:
@@ -308,6 +438,6 @@ def _check_names(names: Iterable[str]) -> None:
             raise ValueError(f"a name has 1 to {NAME_LENGTH} characters, not {len(name)}: {name!r}")
 
 
-def _portions(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+def _portions(keys: Sequence[K]) -> Iterator[Sequence[K]]:
     for start in range(0, len(keys), DOCIDS_AT_ONCE):
         yield keys[start : start + DOCIDS_AT_ONCE]

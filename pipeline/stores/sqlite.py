@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, MetaData, event, inspect
 from sqlalchemy.engine import URL
+from sqlalchemy.schema import CreateColumn, CreateIndex
 
 BUSY_SECONDS = 30.0
 # The execution option that says that a transaction is going to write.
@@ -46,6 +47,19 @@ def prepare_engine(engine: Engine) -> None:
     def _begun(connection: Connection) -> None:
         writes = connection.get_execution_options().get(WRITES, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def make_tables(connection: Connection, tables: MetaData) -> None:
+    """Make the tables, and in a file of an earlier release the columns and indexes it lacks."""
+    tables.create_all(connection)
+    for table in tables.sorted_tables:
+        known = {column["name"] for column in inspect(connection).get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in known:
+                definition = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
+        for index in table.indexes:
+            connection.execute(CreateIndex(index, if_not_exists=True))
 
 
 def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:

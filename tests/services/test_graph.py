@@ -38,7 +38,7 @@ def test_a_photo_goes_through_all_stages_and_comes_out_ranked(site: Site) -> Non
     scores = {row.catid: row.score for row in rows if row.product_id == 1}
     assert scores[ANY_CATEGORY] is None
     assert scores[2] > scores[1]
-    assert site.stores.directory.alt_texts(["shop-1"])["shop-1", 1].alttag.startswith("A green")
+    assert site.stores.directory.alt_text("shop-1", 1).alttag.startswith("A green")
 
 
 def test_two_workers_share_the_graph(site: Site) -> None:

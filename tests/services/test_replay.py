@@ -43,7 +43,7 @@ def left_behind(site: Site, numbers: range) -> Any:
     keys = [("shop-1", number) for number in numbers]
     metadata = site.stores.documents.metadata(keys)
     rows = site.stores.documents.relevance(["shop-1"], [0, 1, 2])
-    texts = site.stores.directory.alt_texts(["shop-1"])
+    texts = site.stores.directory.alt_texts_of(keys)
     return json.loads(
         json.dumps(
             {

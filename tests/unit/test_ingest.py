@@ -182,7 +182,7 @@ def test_a_deletion_leaves_a_tombstone_and_nothing_else(intake: Intake, stores: 
     assert (row(stores).state, row(stores).generation) == (ImageState.DELETED, 2)
     assert stores.documents.images(["shop"]) == []
     assert stores.vectors.images("m", "picture", ["shop"]) == {}
-    assert stores.directory.alt_texts(["shop"]) == {}
+    assert stores.directory.alt_text("shop", 1) is None
     # What is in flight writes under the old generation, and changes nothing.
     assert not stores.documents.update_image("shop", 1, 1, {"state": ImageState.DONE})
     assert not intake.delete("shop", 1)

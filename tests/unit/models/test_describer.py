@@ -1,3 +1,5 @@
+import random
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,7 @@ from models.colours import dominant
 from models.describer import ALT_TEXT_LENGTH
 from models.image_text import Label
 from models.reader import ReadText, TextLine
+from pipeline.alt_text import broken_rules
 
 DRYER = "hand blower, blow dryer, blow drier, hair dryer, hair drier"
 
@@ -88,6 +91,26 @@ def test_alt_text_is_short_never_empty_and_does_not_call_itself_an_image(
     assert made.alt_text.count("“") == made.alt_text.count("”") <= 1
     assert made.description
     assert made.tags
+
+
+def test_every_alt_text_it_makes_keeps_the_rules(describer, conse, cat):
+    pick = random.Random(5)
+    small = cat[:60, :80]
+    names = conse.background_names()
+    read = [
+        "50% OFF...",
+        "menu, a, b, c, d, e",
+        "photo of",
+        "see cafe.jpg",
+        "<b>",
+        "a &amp; b",
+        "x\ny",
+    ]
+    for name in names:
+        labels = [(name, pick.random()), (pick.choice(names), pick.random())]
+        lines = [(pick.choice(read), 0.99) for _ in range(pick.randrange(3))]
+        made = describe(describer, small, labels, lines).alt_text
+        assert broken_rules(made, "Zenith Dental") == [], made
 
 
 def test_neither_the_business_nor_its_category_is_repeated_unseen(describer, cat):

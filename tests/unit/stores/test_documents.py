@@ -184,6 +184,37 @@ class TestImages:
         found = [(one.docid, one.product_id) for one in documents.images(["B2", "B1", "none"])]
         assert found == [("B1", 8), ("B1", 10), ("B2", 1)]
 
+    def test_are_read_page_by_page_in_that_order(self, documents):
+        keys = [(docid, number) for docid in ("B1", "B2", "B3") for number in (1, 2, 10)]
+        for docid, product_id in reversed(keys):
+            documents.accept_image(photo(docid=docid, product_id=product_id))
+        documents.accept_image(photo(docid="B0", product_id=5))
+        documents.delete_image("B2", 2)
+        read: list[tuple[str, int]] = []
+        while page := documents.images(
+            ["B3", "B1", "B2"], after=read[-1] if read else None, limit=2, deleted=True
+        ):
+            assert len(page) <= 2
+            read += [(one.docid, one.product_id) for one in page]
+        assert read == keys
+        behind = documents.images(["B1", "B2"], after=("B1", 10))
+        assert [(one.docid, one.product_id) for one in behind] == [("B2", 1), ("B2", 10)]
+        among_others = documents.images(["B1", "B3"], after=("B2", 1), limit=1)
+        assert [(one.docid, one.product_id) for one in among_others] == [("B3", 1)]
+
+    def test_tombstones_are_read_where_they_are_asked_for(self, documents, row):
+        documents.delete_image(*KEY)
+        assert documents.images(["B1"]) == []
+        assert [one.state for one in documents.images(["B1"], deleted=True)] == ["deleted"]
+
+    def test_are_read_by_their_keys_without_tombstones_and_unknown_ones(self, documents, row):
+        documents.accept_image(photo(docid="B2"))
+        documents.accept_image(photo(product_id=8))
+        documents.delete_image("B1", 8)
+        asked = [KEY, ("B1", 8), ("B1", 9), ("none", 7)]
+        assert documents.images_of(asked) == {KEY: row}
+        assert documents.images_of([]) == {}
+
     def test_a_fenced_change_sets_fields_and_leaves_the_others(self, documents, row):
         changes = {"stage": Stage.TAG, "state": ImageState.QUEUED, "moved_at": 5.0, "width": 9}
         assert documents.update_image(*KEY, 1, changes)

@@ -14,10 +14,11 @@ from sqlalchemy import exc
 from sqlalchemy.dialects import sqlite as dialect
 
 from pipeline.errors import StoreUnavailable
-from pipeline.records import CatalogueImage
+from pipeline.records import AltTag, CatalogueImage
 from pipeline.stores import documents_sqlite, sqlite, vectors_sqlite
 from pipeline.stores.database import Database
 from pipeline.stores.documents_sqlite import SqliteDocuments
+from pipeline.stores.relational import Directory
 from pipeline.stores.vectors_sqlite import SqliteVectors
 
 
@@ -43,6 +44,8 @@ def photo(product_id: int = 7) -> CatalogueImage:
         ("_READ_RELEVANCE", "SEARCH imgrel USING PRIMARY KEY (docid=? AND catid=?)"),
         ("_DROP_RELEVANCE", "INDEX imgrel_of_image (docid=? AND product_id=?)"),
         ("_READ_METADATA", "(docid=? AND product_id=?)"),
+        ("_READ_IMAGES_OF", "(docid=? AND product_id=?)"),
+        ("_READ_IMAGES_BEHIND", "(docid=? AND product_id>?)"),
         ("_READ_WAITING", "USING INDEX waiting_images (moved_at<?)"),
         ("_COUNT_STATES_OF", "USING COVERING INDEX states_of_images (docid=?)"),
         ("_COUNT_FINISHED", "USING COVERING INDEX finished_images (moved_at>? AND moved_at<?)"),
@@ -85,6 +88,24 @@ def test_a_file_of_an_earlier_release_is_given_the_indexes_that_it_lacks(path):
     with closing(sqlite3.connect(path)) as connection:
         names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'").fetchall()
     assert ("finished_images",) in names
+
+
+def test_a_file_of_an_earlier_release_is_given_the_columns_that_it_lacks(path):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "CREATE TABLE alttags (docid TEXT, product_id BIGINT, alttag TEXT, score DOUBLE,"
+            " review_state TEXT, updated_at DOUBLE, source TEXT, PRIMARY KEY (docid, product_id))"
+        )
+        connection.execute(
+            "INSERT INTO alttags VALUES ('B1', 7, 'A cup', 0.5, 'open', 1, 'manual')"
+        )
+        connection.commit()
+    directory = Directory(f"sqlite:///{path}")
+    known = directory.alt_text("B1", 7)
+    assert (known.alttag, known.source, known.generation) == ("A cup", "manual", 0)
+    newer = AltTag(docid="B1", product_id=7, alttag="A run", score=0.1, generation=2)
+    assert directory.save_alt_text(newer).generation == 2
+    directory.close()
 
 
 def test_every_connection_waits_logs_ahead_and_reaches_the_disk(documents):

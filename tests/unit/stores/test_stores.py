@@ -4,12 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy.dialects import mysql
 
 from pipeline.errors import ConfigurationError
 from pipeline.records import CatalogueImage
 from pipeline.settings import Settings
-from pipeline.stores import open_stores, relational
+from pipeline.stores import open_stores
 
 
 @pytest.fixture
@@ -123,22 +122,4 @@ def test_the_embedded_profile_needs_no_client_library_of_a_server(settings):
     open_stores(settings).check()
     assert not {"alembic", "pymysql", "pymongo", "mongoengine", "minio", "pymilvus"} & (
         set(sys.modules) - before
-    )
-
-
-def test_an_upsert_for_mysql_decides_by_the_old_source_for_every_column():
-    class Server:
-        dialect = mysql.dialect()
-
-        def execute(self, statement, rows):
-            self.sql = str(statement.compile(dialect=self.dialect))
-
-    server = Server()
-    keeps = relational._alttags.c.source == relational.MANUAL
-    relational._upsert(server, relational._alttags, [{}], keeps)
-    updates = server.sql.split("ON DUPLICATE KEY UPDATE")[1]
-    # MySQL sets from left to right: the column that decides must be the last.
-    assert updates.rindex("source = CASE") > max(
-        updates.rindex(f"{name} = CASE")
-        for name in ("alttag", "score", "review_state", "updated_at")
     )
