@@ -16,7 +16,7 @@ from pathlib import Path
 from models.errors import WeightsMissing
 
 VERSIONS: dict[str, int] = {
-    "minilm": 1,
+    "minilm": 2,
     "efficientnet-lite0": 1,
     "compact": 1,
     "x4plus": 1,

@@ -3,6 +3,7 @@
 import json
 from abc import abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,9 +16,6 @@ from models.onnx_session import open_session
 if TYPE_CHECKING:
     import onnxruntime
     import tokenizers
-
-MAX_BATCH_TOKENS = 4096
-"""Padded tokens in one forward pass: bounds memory, about 100 MB of activations for MiniLM."""
 
 
 class TextEncoder(Model):
@@ -42,11 +40,15 @@ class _Loaded(NamedTuple):
     tokenizer: "tokenizers.Tokenizer"
     counting: "tokenizers.Tokenizer"
     dimension: int
-    pad: int
+    pool: ThreadPoolExecutor
 
 
 class SentenceOnnx(TextEncoder):
     """A sentence encoder exported by `models.export.sentence_encoder`.
+
+    Its activations are quantised with one scale for each tensor. Every text is a forward pass of
+    its own, so that its vector is the same whatever it is encoded with: vectors are kept, and must
+    equal those that are made anew. Several texts run side by side, one thread each.
 
     Parameters
     ----------
@@ -77,13 +79,14 @@ class SentenceOnnx(TextEncoder):
         if isinstance(texts, str):
             texts = [texts]
         loaded: _Loaded = self.load()
-        vectors = np.empty((len(texts), loaded.dimension), dtype=np.float32)
-        tokens = [loaded.tokenizer.encode(text).ids for text in texts]
-        # Texts of like length share a batch, so that little is computed on padding.
-        by_length = sorted(range(len(tokens)), key=lambda index: len(tokens[index]))
-        for batch in _batches(by_length, [len(ids) for ids in tokens]):
-            vectors[batch] = _forward(loaded, [tokens[index] for index in batch])
-        return vectors
+
+        def encode(text: str) -> np.ndarray:
+            input_ids = np.array([loaded.tokenizer.encode(text).ids], dtype=np.int64)
+            return loaded.session.run(["sentence_embedding"], {"input_ids": input_ids})[0][0]
+
+        # A query, the most frequent call, is spared the way through the pool.
+        vectors = [encode(texts[0])] if len(texts) == 1 else list(loaded.pool.map(encode, texts))
+        return np.array(vectors, dtype=np.float32).reshape(len(texts), loaded.dimension)
 
     def pieces(self, term: str) -> int:
         loaded: _Loaded = self.load()
@@ -102,13 +105,12 @@ class SentenceOnnx(TextEncoder):
         counting = tokenizers.Tokenizer.from_file(source)
         counting.no_padding()
         counting.no_truncation()
-        session = open_session(folder / "model.onnx", self.threads)
         return _Loaded(
-            session=session,
+            session=open_session(folder / "model.onnx", threads=1),
             tokenizer=tokenizer,
             counting=counting,
             dimension=int(described["dimension"]),
-            pad=int(described["pad_token"]),
+            pool=ThreadPoolExecutor(self.threads, thread_name_prefix="encoder"),
         )
 
     def _find(self) -> Path:
@@ -135,27 +137,3 @@ class MiniLM(SentenceOnnx):
 
     def _find(self) -> Path:
         return artefacts.ensure(self.weights, "minilm")
-
-
-def _batches(order: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
-    """Cuts an order of ascending lengths so that no batch pads to more than the bound."""
-    batches: list[list[int]] = []
-    for index in order:
-        if batches and (len(batches[-1]) + 1) * lengths[index] <= MAX_BATCH_TOKENS:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches
-
-
-def _forward(loaded: _Loaded, tokens: Sequence[Sequence[int]]) -> np.ndarray:
-    longest = max(len(ids) for ids in tokens)
-    input_ids = np.full((len(tokens), longest), loaded.pad, dtype=np.int64)
-    attention_mask = np.zeros((len(tokens), longest), dtype=np.int64)
-    for row, ids in enumerate(tokens):
-        input_ids[row, : len(ids)] = ids
-        attention_mask[row, : len(ids)] = 1
-    (vectors,) = loaded.session.run(
-        ["sentence_embedding"], {"input_ids": input_ids, "attention_mask": attention_mask}
-    )
-    return vectors
