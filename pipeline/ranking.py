@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.catalogue import Rules
 from pipeline.records import ANY_CATEGORY, ImageRelevance
 from pipeline.scoring import Score
 from pipeline.settings import Settings
@@ -105,7 +106,7 @@ def rank(
         limit: most pictures in ``dynamic``.
     """
     images = _images(rows)
-    shown = [image for image in images if not image.any.card.invalid]
+    shown = [image for image in images if not settings.rules.hides(image.any.card.invalid)]
     dynamic = _once(sorted(_candidates(shown, wanted, settings)), settings.duplicate_bits)
     best = min(_candidates(shown, hot, settings), default=None)
     carousel = _diverse(dynamic, settings.carousel_size)
@@ -118,7 +119,7 @@ def rank(
         carousel=[pictures[candidate.image.product_id] for candidate in carousel],
         enhanced=[picture for picture in served if picture.enhanced_url],
         source=_source(served),
-        reason="" if served else _reason(images, shown, wanted.name),
+        reason="" if served else _reason(images, shown, wanted.name, settings.rules),
     )
 
 
@@ -284,10 +285,11 @@ def _source(pictures: Sequence[Picture]) -> Source | None:
     return rules.pop() if rules else None
 
 
-def _reason(images: Sequence[_Image], shown: Sequence[_Image], name: str) -> str:
+def _reason(images: Sequence[_Image], shown: Sequence[_Image], name: str, rules: Rules) -> str:
     if not images:
         return "The business has no images yet."
     if not shown:
-        reasons = sorted({reason for image in images for reason in image.any.card.invalid})
+        found = {reason for image in images for reason in image.any.card.invalid}
+        reasons = sorted(reason for reason in found if rules.hides([reason]))
         return f"No image of the business can be shown: {', '.join(reasons)}."
     return f"No image is scored for {name!r} yet and none shows what the business promises."

@@ -177,7 +177,9 @@ class Card(Record):
     alt: str = ""
     description: str = ""
     perceptual_hash: str = ""
-    invalid: list[str] = Field(default=[], description="Why it is not shown; empty: it is.")
+    invalid: list[str] = Field(
+        default=[], description="What was found about it; the rules in force say what hides it."
+    )
 
 
 class ImageRelevance(Record):

@@ -7,12 +7,14 @@ which profile is on: stores, broker and models are chosen by the addresses and n
 import hashlib
 import os
 import tempfile
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from pipeline.catalogue import CHOOSABLE, HIDING, Reason, Rules
 
 # A Unix socket's address holds 108 bytes on Linux.
 SOCKET_PATH_LIMIT = 100
@@ -196,6 +198,33 @@ class Settings(BaseSettings):
     duplicate_bits: int = Field(
         6, description="Perceptual hashes that differ in at most so many bits are duplicates."
     )
+
+    catalogue_rules: Annotated[frozenset[Reason], NoDecode] = Field(
+        HIDING, description="What hides a photo, separated by commas."
+    )
+    catalogue_least_side: int = Field(
+        Rules.least_side, description="Pixels of the shorter side; fewer are too small.", ge=0
+    )
+    catalogue_most_text: float = Field(
+        Rules.most_text, description="Share of a photo from which it is text-heavy.", ge=0, le=1
+    )
+
+    @cached_property
+    def rules(self) -> Rules:
+        """The catalogue rules in force."""
+        return Rules(self.catalogue_rules, self.catalogue_least_side, self.catalogue_most_text)
+
+    @field_validator("catalogue_rules", mode="before")
+    @classmethod
+    def _named_rules(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        names = {name.strip() for name in value.split(",")} - {""}
+        if unknown := names - set(CHOOSABLE):
+            raise ValueError(
+                f"{', '.join(sorted(unknown))}: no such rule; known: {', '.join(CHOOSABLE)}"
+            )
+        return names
 
     def image_text_options(self) -> dict[str, Any]:
         """What the constructor of the chosen image-text encoder takes beside what all take."""

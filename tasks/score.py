@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.catalogue import image_reasons
+from pipeline.catalogue import image_findings
 from pipeline.queues import Stage
 from pipeline.records import ANY_CATEGORY, Card, ImageMetadata, ImageRelevance
 from pipeline.scoring import Score
@@ -33,7 +33,9 @@ class ScoreStage(StageTask):
         )
         categories = run.runtime.stores.directory.categories([run.image.docid])
         listed = [(c.catid, c.name) for c in categories.get(run.image.docid, [])]
-        return run.image.sha256, upstream, weights, listed, run.runtime.scorer().background.version
+        measures = settings.rules.least_side, settings.rules.most_text
+        background = run.runtime.scorer().background.version
+        return run.image.sha256, upstream, weights, listed, background, measures
 
     def work(self, run: Run) -> str:
         here = run.runtime
@@ -48,7 +50,11 @@ class ScoreStage(StageTask):
         picture = vectors.images(here.model("image_text").space, "picture", [docid]).get(run.key)
         about = vectors.images(here.model("text").identity, "description", [docid]).get(run.key)
         scorer = here.scorer()
-        card = _card(run, metadata, [str(reason) for reason in image_reasons(run.image, metadata)])
+        card = _card(
+            run,
+            metadata,
+            [str(reason) for reason in image_findings(run.image, metadata, here.settings.rules)],
+        )
         common = {
             "docid": docid,
             "product_id": run.image.product_id,

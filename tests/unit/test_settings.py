@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from pipeline.catalogue import Reason, Rules
 from pipeline.settings import (
     IMAGE_TEXT_ENCODERS,
     SERVICES,
@@ -77,6 +78,27 @@ def test_figures_of_the_picture_space_follow_the_encoder_unless_they_are_set(
     assert (Settings().image_softmax_scale, Settings().one_class_threshold) == (100, 0.3)
     monkeypatch.setenv("JUSTLENS_IMAGE_TEXT_ENCODER", "some.module:Class")
     assert Settings().image_softmax_scale == figures["image_softmax_scale"]
+
+
+def test_rules_of_the_catalogue_are_named_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert Settings().rules == Rules()
+    monkeypatch.setenv("JUSTLENS_CATALOGUE_RULES", "blurred, text_heavy,")
+    monkeypatch.setenv("JUSTLENS_CATALOGUE_LEAST_SIDE", "300")
+    monkeypatch.setenv("JUSTLENS_CATALOGUE_MOST_TEXT", "0.5")
+    assert Settings().rules == Rules(frozenset({Reason.BLURRED, Reason.TEXT_HEAVY}), 300, 0.5)
+    monkeypatch.setenv("JUSTLENS_CATALOGUE_RULES", "")
+    assert Settings().rules.hiding == frozenset()
+
+
+@pytest.mark.parametrize("wrong", ["blury", "deleted", "blurred watermarked"])
+def test_a_rule_that_there_is_not_is_refused_with_those_that_there_are(
+    monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    monkeypatch.setenv("JUSTLENS_CATALOGUE_RULES", wrong)
+    with pytest.raises(ValidationError, match=f"{wrong}: no such rule; known: too_small, blurred"):
+        Settings()
 
 
 def test_an_unknown_profile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
