@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from api import (
     alt_texts,
+    alt_texts_page,
     catalogue,
     dead_letters,
     html,
@@ -32,6 +33,7 @@ def create(open_services: Open = open_services) -> FastAPI:
             pictures.router,
             page.router,
             operations_page.router,
+            alt_texts_page.router,
         ],
         sorted({*ingest.NEEDS, *relevancy.NEEDS, *catalogue.NEEDS, *alt_texts.NEEDS}),
         open_services,
