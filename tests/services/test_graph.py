@@ -5,7 +5,13 @@ import pytest
 from pipeline.errors import BrokerUnavailable
 from pipeline.ingest import Intake
 from pipeline.queues import GPU_QUEUES, Stage
-from pipeline.records import ANY_CATEGORY, CatalogueImage, ImageState
+from pipeline.records import (
+    ANY_CATEGORY,
+    AltSource,
+    CatalogueImage,
+    ImageState,
+    ReviewState,
+)
 from tests.pictures import green
 from tests.services.conftest import Site
 
@@ -39,6 +45,35 @@ def test_a_photo_goes_through_all_stages_and_comes_out_ranked(site: Site) -> Non
     assert scores[ANY_CATEGORY] is None
     assert scores[2] > scores[1]
     assert site.stores.directory.alt_text("shop-1", 1).alttag.startswith("A green")
+
+
+def test_a_persons_alt_text_outlives_runs_and_another_photo_opens_it_for_review(
+    site: Site,
+) -> None:
+    site.worker()
+    site.take_in(1)
+    site.until(lambda: site.states() == {ImageState.DONE: 1}, "the image is done")
+    written = site.stores.directory.alt_text("shop-1", 1).model_copy(
+        update={
+            "alttag": "Wet paint",
+            "source": AltSource.MANUAL,
+            "review_state": ReviewState.APPROVED,
+        }
+    )
+    site.stores.directory.save_alt_text(written)
+    image = site.stores.documents.image("shop-1", 1)
+    site.intake.replay("shop-1", 1, image.generation, Stage.ENHANCE)
+    site.until(lambda: site.states() == {ImageState.DONE: 1}, "it has gone through again")
+    assert site.stores.directory.alt_text("shop-1", 1) == written
+
+    site.intake.accept_bytes("shop-1", 1, green(7))
+    site.until(lambda: site.states() == {ImageState.DONE: 1}, "another photo is done")
+    stands = site.stores.directory.alt_text("shop-1", 1)
+    assert (stands.alttag, stands.source) == ("Wet paint", AltSource.MANUAL)
+    assert (stands.review_state, stands.generation) == (ReviewState.OPEN, 2)
+    rows = site.stores.documents.relevance(["shop-1"], [ANY_CATEGORY, 1, 2])
+    assert {row.card.alt for row in rows} == {"Wet paint"}
+    assert site.stores.documents.metadata([("shop-1", 1)])["shop-1", 1].alt_text == "Wet paint"
 
 
 def test_two_workers_share_the_graph(site: Site) -> None:
