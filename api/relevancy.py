@@ -1,5 +1,6 @@
 """The ranking API: which pictures of a business answer a category or a query, and why."""
 
+from dataclasses import dataclass, fields
 from http import HTTPStatus
 from typing import Annotated
 
@@ -44,11 +45,16 @@ class PageRequest(Wanted):
     docids: Annotated[list[DocId], Field(min_length=1, max_length=MOST_BUSINESSES)]
 
 
+@dataclass(slots=True)
 class OneBusiness(BusinessPictures):
     """The pictures of one business, and how they came about."""
 
-    resolution: Resolution | None = Field(description="How the query was understood, if any.")
-    degraded: list[str] = Field(description="What could not be had; the answer does without it.")
+    resolution: Annotated[
+        Resolution | None, Field(description="How the query was understood, if any.")
+    ]
+    degraded: Annotated[
+        list[str], Field(description="What could not be had; the answer does without it.")
+    ]
 
 
 class Suggestions(BaseModel):
@@ -70,9 +76,9 @@ def of_business(
 ) -> OneBusiness:
     """The static and dynamic pictures of one business, its carousel, what is enhanced."""
     page = services.serving.business(docid, **wanted.model_dump())
-    return OneBusiness(
-        **dict(page.businesses[0]), resolution=page.resolution, degraded=page.degraded
-    )
+    (business,) = page.businesses
+    own = {field.name: getattr(business, field.name) for field in fields(business)}
+    return OneBusiness(**own, resolution=page.resolution, degraded=page.degraded)
 
 
 @router.post(

@@ -104,6 +104,7 @@ def _save_photo(
         alt=f"Photo {product_id} of {docid}",
         description=f"A photo that shows what {docid} sells.",
         perceptual_hash=dice.randbytes(8).hex(),
+        signature=dice.randbytes(32).hex(),
         invalid=["blurred"] if dice.random() < 0.05 else [],
     )
     common = {

@@ -1,80 +1,93 @@
 """Which pictures of a business answer a query, in which order, and why.
 
-Pure functions on records. Images scored for the wanted category come first, by relevance and
-quality; then those not scored yet, by the Classification Rule-Set: only the ones that show what
+Pure functions on what a page reads. Images scored for the wanted category come first, by relevance
+and quality; then those not scored yet, by the Classification Rule-Set: only the ones that show what
 their business promises (the one-class flag), by quality.
+
+A page orders a thousand images within a few milliseconds: only for those that are shown is anything
+decoded or made.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+import numpy as np
+from pydantic import Field
 
 from pipeline.catalogue import Rules
-from pipeline.records import ANY_CATEGORY, ImageRelevance
-from pipeline.scoring import Score
+from pipeline.looks import Looks, within
 from pipeline.settings import Settings
+from pipeline.stores.page_images import PageImage, PageImages, PageScore
 
 Source = Literal["scores", "rule_set", "mixed"]
-
-HASH_BITS = 64
-# Hashes of unrelated photos differ in half of their bits: so far apart, they are not alike at all.
-UNRELATED_BITS = HASH_BITS // 2
-
-# The share of a picture's own value in a carousel, against its likeness to those before it.
-CAROUSEL_VALUE = 0.7
 
 PARTS = ("description", "image", "category_match")
 
 
-class Answer(BaseModel):
-    """Base of what serving answers with: values, never changed."""
-
-    model_config = ConfigDict(frozen=True)
+# A page makes hundreds of the following: plain dataclasses, in half the time of models.
 
 
-class Why(Answer):
+@dataclass(slots=True)
+class Why:
     """What put a picture where it stands."""
 
-    rule: Literal["scores", "rule_set"] = Field(
-        description="scores: by relevance and quality; rule_set: not scored for this category yet."
-    )
-    target: str = Field(description="The category or query that the picture was scored against.")
-    live: bool = Field(description="Scored at the query, not beforehand.")
-    value: float = Field(description="What the order goes by, 0..1.")
-    parts: dict[str, float] = Field(description="Each part of the score, 0..1; raw cosines.")
-    weights: dict[str, float] = Field(
-        description="Of the parts in the score, and of relevance and quality in the value."
-    )
+    rule: Annotated[
+        Literal["scores", "rule_set"],
+        Field(
+            description="scores: by relevance and quality; "
+            "rule_set: not scored for this category yet."
+        ),
+    ]
+    target: Annotated[
+        str, Field(description="The category or query that the picture was scored against.")
+    ]
+    live: Annotated[bool, Field(description="Scored at the query, not beforehand.")]
+    value: Annotated[float, Field(description="What the order goes by, 0..1.")]
+    parts: Annotated[
+        Mapping[str, float], Field(description="Each part of the score, 0..1; raw cosines.")
+    ]
+    weights: Annotated[
+        Mapping[str, float],
+        Field(description="Of the parts in the score, and of relevance and quality in the value."),
+    ]
 
 
-class Picture(Answer):
+@dataclass(slots=True)
+class Picture:
     """One image as it is served."""
 
     product_id: int
     url: str
-    enhanced_url: str = Field(description="Empty: there is no enhanced version.")
-    width: int = Field(description="Pixels; 0: not known.")
+    enhanced_url: Annotated[str, Field(description="Empty: there is no enhanced version.")]
+    width: Annotated[int, Field(description="Pixels; 0: not known.")]
     height: int
     enhanced_width: int
     enhanced_height: int
     alt: str
-    score: float | None = Field(description="Relevance, 0..1; null: not scored.")
-    quality: float = Field(description="0..100.")
-    near_duplicates: list[int] = Field(description="Images left out because they look the same.")
+    score: Annotated[float | None, Field(description="Relevance, 0..1; null: not scored.")]
+    quality: Annotated[float, Field(description="0..100.")]
+    near_duplicates: Annotated[
+        list[int], Field(description="Images left out because they look the same.")
+    ]
     why: Why
 
 
-class Ranking(Answer):
+@dataclass(slots=True)
+class Ranking:
     """The pictures of one business for one query."""
 
-    static: Picture | None = Field(description="The best for the business as a whole.")
-    dynamic: list[Picture] = Field(description="What answers the query, best first.")
-    carousel: list[Picture] = Field(description="Good ones that differ from each other.")
-    enhanced: list[Picture] = Field(description="Those of `dynamic` with an enhanced version.")
-    source: Source | None = Field(description="What `dynamic` goes by; null: it is empty.")
-    reason: str = Field(description="Why `dynamic` is empty.")
+    static: Annotated[Picture | None, Field(description="The best for the business as a whole.")]
+    dynamic: Annotated[list[Picture], Field(description="What answers the query, best first.")]
+    carousel: Annotated[list[Picture], Field(description="Good ones that differ from each other.")]
+    enhanced: Annotated[
+        list[Picture], Field(description="Those of `dynamic` with an enhanced version.")
+    ]
+    source: Annotated[
+        Source | None, Field(description="What `dynamic` goes by; null: it is empty.")
+    ]
+    reason: Annotated[str, Field(description="Why `dynamic` is empty.")]
 
 
 @dataclass(frozen=True)
@@ -84,43 +97,38 @@ class Wanted:
     Args:
         name: of the category, or the query in words.
         catid: the category whose stored scores count; none where only live scores do.
-        live: scores made at the query, by product_id; where given, stored ones do not count.
+        live: scores made at the query, by product_id, with their parts as they are; where given,
+            stored ones do not count.
     """
 
     name: str
     catid: int | None = None
-    live: Mapping[int, Score] | None = None
+    live: Mapping[int, PageScore] | None = None
 
 
-def rank(
-    rows: Iterable[ImageRelevance], hot: Wanted, wanted: Wanted, settings: Settings, limit: int
-) -> Ranking:
-    """Ranks the images of one business.
+class Asked(NamedTuple):
+    """A business whose images are to be ranked.
 
     Args:
-        rows: its ``imgrel`` rows under ``ANY_CATEGORY`` and under the categories of ``hot`` and
-            ``wanted``; others are passed over.
+        images: its images, with their scores under the categories of ``hot`` and ``wanted``.
         hot: the category that the business is best known for.
         wanted: the category or query to answer.
-        settings: weights, carousel size, what counts as a duplicate.
-        limit: most pictures in ``dynamic``.
     """
-    images = _images(rows)
-    shown = [image for image in images if not settings.rules.hides(image.any.card.invalid)]
-    dynamic = _once(sorted(_candidates(shown, wanted, settings)), settings.duplicate_bits)
-    best = min(_candidates(shown, hot, settings), default=None)
-    carousel = _diverse(dynamic, settings.carousel_size)
-    answering = {c.image.product_id: c for c in (*dynamic[:limit], *carousel)}
-    pictures = {key: _picture(c, wanted, settings) for key, c in answering.items()}
-    served = [pictures[candidate.image.product_id] for candidate in dynamic[:limit]]
-    return Ranking(
-        static=_picture(best, hot, settings) if best else None,
-        dynamic=served,
-        carousel=[pictures[candidate.image.product_id] for candidate in carousel],
-        enhanced=[picture for picture in served if picture.enhanced_url],
-        source=_source(served),
-        reason="" if served else _reason(images, shown, wanted.name, settings.rules),
-    )
+
+    images: PageImages
+    hot: Wanted
+    wanted: Wanted
+
+
+Decode = Callable[[Sequence[Any]], list[dict[str, Any]]]
+"""``DocumentStore.decoded``."""
+Hides = Callable[[str], bool]
+"""Whether the rules in force hide an image with these ``PageImage.findings``."""
+
+# (not scored, -value, product_id, image, score): candidates sort by what comes first. Scored ones
+# do, then those of a higher value (0..1); among equals the older id.
+Candidate = tuple[bool, float, int, PageImage, PageScore | None]
+Shown = tuple[Wanted, Candidate]
 
 
 def nothing(reason: str) -> Ranking:
@@ -128,154 +136,210 @@ def nothing(reason: str) -> Ranking:
     return Ranking(static=None, dynamic=[], carousel=[], enhanced=[], source=None, reason=reason)
 
 
-@dataclass(frozen=True)
-class _Image:
-    """The rows of one image, by category."""
+def rank(page: Sequence[Asked], decoded: Decode, settings: Settings, limit: int) -> list[Ranking]:
+    """Ranks the images of each business of a page.
 
-    product_id: int
-    rows: dict[int, ImageRelevance]
+    Args:
+        page: the businesses.
+        decoded: reads what the rows hold encoded, for those that are shown.
+        settings: weights, carousel, what counts as a duplicate.
+        limit: most pictures in ``dynamic``.
+    """
+    hides = _hiding(settings.rules)
+    orders = [sorted(_candidates(asked.images, asked.wanted, hides, settings)) for asked in page]
+    looks = Looks([[image.looks for _, _, _, image, _ in order] for order in orders])
+    twins = _twins(looks, len(orders), settings)
+    carousels = _diverse(orders, twins, looks, settings)
+    choices = [
+        _choose(*business, hides, settings, limit)
+        for business in zip(page, orders, twins, carousels, strict=True)
+    ]
+    pictures = iter(
+        _pictures([one for choice in choices for one in choice.shown], decoded, settings)
+    )
+    return [
+        choice.ranking(pictures, "" if choice.dynamic else _reason(choice.asked, hides))
+        for choice in choices
+    ]
+
+
+@dataclass(slots=True)
+class _Choice:
+    """What of a business is shown: places in the order of its candidates."""
+
+    asked: Asked
+    order: Sequence[Candidate]
+    twins: Mapping[int, int]
+    dynamic: Sequence[int]
+    carousel: Sequence[int]
+    best: Candidate | None  # for the hot category, where that is not what is wanted
 
     @property
-    def any(self) -> ImageRelevance:
-        """A row that says what the image is: those of one image all carry the same card."""
-        return self.rows.get(ANY_CATEGORY) or next(iter(self.rows.values()))
-
-    def score(self, wanted: Wanted) -> Score | None:
-        """Its score for what is wanted; none where it has not been scored."""
-        if wanted.live is not None:
-            score = wanted.live.get(self.product_id)
-        else:
-            row = self.rows.get(wanted.catid) if wanted.catid else None
-            score = Score(row.score, row.parts) if row else None
-        return score if score and score.value is not None else None
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """An image that may be shown. ``value`` is what the order goes by, 0..1."""
-
-    image: ImageRelevance
-    value: float
-    score: Score | None
-    hash: int | None
-    twins: tuple[int, ...] = ()
-
-    def __lt__(self, other: "_Candidate") -> bool:
-        return self._order < other._order
+    def shown(self) -> list[Shown]:
+        """What pictures have to be made of, each once."""
+        shown = [(self.asked.wanted, self.order[place]) for place in self._places]
+        return [*shown, (self.asked.hot, self.best)] if self.best else shown
 
     @property
-    def _order(self) -> tuple[bool, float, int]:
-        """Scored ones first, then by value; among equals the older id."""
-        return self.score is None, -self.value, self.image.product_id
+    def _places(self) -> list[int]:
+        return list(dict.fromkeys((*self.dynamic, *self.carousel)))
 
-    def bits_to(self, other: "_Candidate") -> int:
-        """Bits in which the perceptual hashes differ; all of them where one is missing."""
-        if self.hash is None or other.hash is None:
-            return HASH_BITS
-        return (self.hash ^ other.hash).bit_count()
+    def ranking(self, made: Iterator[Picture], reason: str) -> Ranking:
+        """The answer, with the next of the pictures that were made: those of ``shown``."""
+        pictures = {place: next(made) for place in self._places}
+        for place, first in self.twins.items():
+            if first in pictures:
+                pictures[first].near_duplicates.append(self.order[place][2])
+        dynamic = [pictures[place] for place in self.dynamic]
+        static = dynamic[0] if dynamic and self.asked.hot == self.asked.wanted else None
+        return Ranking(
+            static=next(made) if self.best else static,
+            dynamic=dynamic,
+            carousel=[pictures[place] for place in self.carousel],
+            enhanced=[picture for picture in dynamic if picture.enhanced_url],
+            source=_source(dynamic),
+            reason=reason,
+        )
 
 
-def _images(rows: Iterable[ImageRelevance]) -> list[_Image]:
-    images: dict[int, _Image] = {}
-    for row in rows:
-        images.setdefault(row.product_id, _Image(row.product_id, {})).rows[row.catid] = row
-    return list(images.values())
+def _choose(
+    asked: Asked,
+    order: Sequence[Candidate],
+    twins: Mapping[int, int],
+    carousel: Sequence[int],
+    hides: Hides,
+    settings: Settings,
+    limit: int,
+) -> _Choice:
+    dynamic = [place for place in range(len(order)) if place not in twins][:limit]
+    best = None
+    if asked.hot != asked.wanted:
+        best = min(_candidates(asked.images, asked.hot, hides, settings), default=None)
+    return _Choice(asked, order, twins, dynamic, carousel, best)
+
+
+def _hiding(rules: Rules) -> Hides:
+    # Most images of a page have nothing, or the same, found about them.
+    return lru_cache(lambda findings: rules.hides(findings.split()))
 
 
 def _candidates(
-    images: Iterable[_Image], wanted: Wanted, settings: Settings
-) -> Iterator[_Candidate]:
-    for image in images:
-        row = image.any
-        quality = row.quality / 100
-        score = image.score(wanted)
-        digits = row.card.perceptual_hash
-        bits = int(digits, 16) if digits else None
-        if score is not None and score.value is not None:
-            value = settings.weight_relevance * score.value + settings.weight_quality * quality
-            yield _Candidate(row, value, score, bits)
-        elif row.one_class:
-            yield _Candidate(row, quality, None, bits)
+    business: PageImages, wanted: Wanted, hides: Hides, settings: Settings
+) -> list[Candidate]:
+    """The images that may be shown."""
+    scores: Mapping[int, PageScore]
+    scores = business.scores.get(wanted.catid, {}) if wanted.catid else {}
+    if wanted.live is not None:
+        scores = wanted.live
+    relevance, quality = settings.weight_relevance, settings.weight_quality / 100
+    candidates: list[Candidate] = []
+    for image in business.images:
+        if image.findings and hides(image.findings):
+            continue
+        score = scores.get(image.product_id)
+        if score and score[0] is not None:
+            value = relevance * score[0] + quality * image.quality
+            candidates.append((False, -value, image.product_id, image, score))
+        elif image.one_class:
+            candidates.append((True, -image.quality / 100, image.product_id, image, None))
+    return candidates
 
 
-def _once(candidates: Iterable[_Candidate], bits: int) -> list[_Candidate]:
-    """Of images that look the same, the first; the others are named in its ``twins``."""
-    kept: list[_Candidate] = []
-    for candidate in candidates:
-        for index, before in enumerate(kept):
-            if candidate.bits_to(before) <= bits:
-                twins = (*before.twins, candidate.image.product_id)
-                kept[index] = replace(before, twins=twins)
-                break
-        else:
-            kept.append(candidate)
-    return kept
+def _twins(looks: Looks, businesses: int, settings: Settings) -> list[dict[int, int]]:
+    """By business: of pictures that look the same, all but the first, with the first's place."""
+    twins: list[dict[int, int]] = [{} for _ in range(businesses)]
+    copies = looks.copies(
+        settings.duplicate_bits, settings.duplicate_likely_bits, settings.duplicate_cosine
+    )
+    for business, first, second in copies:
+        if first not in twins[business]:
+            twins[business].setdefault(second, first)
+    return twins
 
 
-def _diverse(candidates: Sequence[_Candidate], size: int) -> list[_Candidate]:
-    """Maximal marginal relevance (Carbonell and Goldstein 1998): good, and unlike those before."""
+def _diverse(
+    orders: Sequence[Sequence[Candidate]],
+    twins: Sequence[Mapping[int, int]],
+    looks: Looks,
+    settings: Settings,
+) -> list[list[int]]:
+    """By business: places by maximal marginal relevance (Carbonell and Goldstein 1998).
+
+    Each next picture is the one with the most of lambda times its own value, less (1 - lambda)
+    times its likeness to the likest of those before it. All businesses at once, in arrays (G, N).
+    """
+    share = settings.carousel_lambda
+    present = within(orders)
+    values, unscored = np.ones(present.shape), np.zeros(present.shape, bool)
+    values[present] = [-negated for order in orders for _, negated, _, _, _ in order]
+    unscored[present] = [is_unscored for order in orders for is_unscored, _, _, _, _ in order]
     # On one scale: an image without a score stays below the least of those with one.
-    least = min((c.value for c in candidates if c.score), default=1.0)
-    values = [c.value if c.score else c.value * least for c in candidates]
-    likeness = [0.0] * len(candidates)  # to the most alike of those chosen
-    left = list(range(len(candidates)))
-    chosen: list[_Candidate] = []
-    while left and len(chosen) < size:
-        best = max(
-            left, key=lambda i: CAROUSEL_VALUE * values[i] - (1 - CAROUSEL_VALUE) * likeness[i]
+    least = np.where(unscored, 1.0, values).min(axis=1, initial=1.0)
+    worth = share * values * np.where(unscored, least[:, None], 1.0)
+    for kept, out in zip(present, twins, strict=True):
+        kept[list(out)] = False
+    worth[~present] = -np.inf
+    steps = min(settings.carousel_size, worth.shape[1])
+    chosen = np.zeros((len(orders), steps), int)
+    likest = np.zeros_like(worth)
+    rows = np.arange(len(orders))
+    for step in range(steps):
+        best = chosen[:, step] = np.argmax(worth - (1 - share) * likest, axis=1)
+        worth[rows, best] = -np.inf
+        likest = np.maximum(likest, looks.likeness(best))
+    sizes = present.sum(axis=1).tolist()
+    return [places[:size] for places, size in zip(chosen.tolist(), sizes, strict=True)]
+
+
+def _pictures(shown: Sequence[Shown], decoded: Decode, settings: Settings) -> list[Picture]:
+    """Pictures of candidates, each for what it is shown for."""
+    cards = decoded([candidate[3].card for _, candidate in shown])
+    stored = [one[4][1] for wanted, one in shown if one[4] and wanted.live is None]
+    stored_parts = iter(decoded(stored))
+    weights: dict[tuple[bool, ...], dict[str, float]] = {}
+    pictures = []
+    for (wanted, (_, negated, product_id, image, score)), card in zip(shown, cards, strict=True):
+        if score is None:
+            relevance, parts, by = None, {"one_class": 1.0}, {"quality": 1.0}
+            why = Why("rule_set", wanted.name, False, -negated, parts, by)
+        else:
+            relevance, parts = score
+            is_live = wanted.live is not None
+            if not is_live:
+                parts = next(stored_parts)
+            present = ("description" in parts, "image" in parts, "category_match" in parts)
+            if present not in weights:
+                weights[present] = _weights(parts, settings)
+            why = Why("scores", wanted.name, is_live, -negated, parts, weights[present])
+        url, enhanced_url = card["url"], card["enhanced_url"]
+        is_enhanced = bool(enhanced_url) and enhanced_url != url
+        pictures.append(
+            Picture(
+                product_id,
+                url,
+                enhanced_url if is_enhanced else "",
+                card["width"],
+                card["height"],
+                card["enhanced_width"] if is_enhanced else 0,
+                card["enhanced_height"] if is_enhanced else 0,
+                card["alt"] or card["description"],
+                relevance,
+                image.quality,
+                [],
+                why,
+            )
         )
-        left.remove(best)
-        chosen.append(candidates[best])
-        for i in left:
-            bits = min(candidates[i].bits_to(candidates[best]), UNRELATED_BITS)
-            likeness[i] = max(likeness[i], 1 - bits / UNRELATED_BITS)
-    return chosen
+    return pictures
 
 
-def _picture(candidate: _Candidate, wanted: Wanted, settings: Settings) -> Picture:
-    card = candidate.image.card
-    enhanced = bool(card.enhanced_url) and card.enhanced_url != card.url
-    return Picture(
-        product_id=candidate.image.product_id,
-        url=card.url,
-        enhanced_url=card.enhanced_url if enhanced else "",
-        width=card.width,
-        height=card.height,
-        enhanced_width=card.enhanced_width if enhanced else 0,
-        enhanced_height=card.enhanced_height if enhanced else 0,
-        alt=card.alt or card.description,
-        score=candidate.score.value if candidate.score else None,
-        quality=candidate.image.quality,
-        near_duplicates=list(candidate.twins),
-        why=_why(candidate, wanted, settings),
-    )
-
-
-def _why(candidate: _Candidate, wanted: Wanted, settings: Settings) -> Why:
-    if candidate.score is None:
-        return Why(
-            rule="rule_set",
-            target=wanted.name,
-            live=False,
-            value=candidate.value,
-            parts={"one_class": 1.0},
-            weights={"quality": 1.0},
-        )
-    parts = candidate.score.parts
-    present = {part: getattr(settings, f"weight_{part}") for part in PARTS if part in parts}
-    total = sum(present.values()) or 1.0
-    return Why(
-        rule="scores",
-        target=wanted.name,
-        live=wanted.live is not None,
-        value=candidate.value,
-        parts=parts,
-        weights={
-            **{part: weight / total for part, weight in present.items()},
-            "relevance": settings.weight_relevance,
-            "quality": settings.weight_quality,
-        },
-    )
+def _weights(parts: Mapping[str, float], settings: Settings) -> dict[str, float]:
+    own = {part: getattr(settings, f"weight_{part}") for part in PARTS if part in parts}
+    total = sum(own.values()) or 1.0
+    return {
+        **{part: weight / total for part, weight in own.items()},
+        "relevance": settings.weight_relevance,
+        "quality": settings.weight_quality,
+    }
 
 
 def _source(pictures: Sequence[Picture]) -> Source | None:
@@ -285,11 +349,13 @@ def _source(pictures: Sequence[Picture]) -> Source | None:
     return rules.pop() if rules else None
 
 
-def _reason(images: Sequence[_Image], shown: Sequence[_Image], name: str, rules: Rules) -> str:
+def _reason(asked: Asked, hides: Hides) -> str:
+    images = asked.images.images
     if not images:
         return "The business has no images yet."
-    if not shown:
-        found = {reason for image in images for reason in image.any.card.invalid}
-        reasons = sorted(reason for reason in found if rules.hides([reason]))
+    if all(hides(image.findings) for image in images):
+        found = {finding for image in images for finding in image.findings.split()}
+        reasons = sorted(finding for finding in found if hides(finding))
         return f"No image of the business can be shown: {', '.join(reasons)}."
+    name = asked.wanted.name
     return f"No image is scored for {name!r} yet and none shows what the business promises."

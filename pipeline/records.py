@@ -176,7 +176,14 @@ class Card(Record):
     enhanced_height: int = 0
     alt: str = ""
     description: str = ""
-    perceptual_hash: str = ""
+    perceptual_hash: str = Field(
+        default="", pattern="^([0-9a-f]{16})?$", description="64 bits as hexadecimal digits."
+    )
+    signature: str = Field(
+        default="",
+        pattern="^([0-9a-f]{64})?$",
+        description="Of the picture's vector: 256 bits, see ``pipeline.looks``.",
+    )
     invalid: list[str] = Field(
         default=[], description="What was found about it; the rules in force say what hides it."
     )
@@ -186,7 +193,8 @@ class ImageRelevance(Record):
     """A row of ``imgrel``: one image scored against one category of its business.
 
     ``score`` is in 0..1; none under ``ANY_CATEGORY``. ``parts`` holds each part of the score
-    beside its raw cosine.
+    beside its raw cosine. ``quality``, ``one_class`` and ``card`` are the image's own: the same in
+    all of its rows.
     """
 
     docid: str

@@ -10,19 +10,22 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.catalogue import WORDS, contract_reasons
 from pipeline.embeddings import TextEmbeddings
 from pipeline.errors import ConfigurationError, StoreUnavailable, UnknownBusiness
 from pipeline.metrics import DEGRADED_ANSWERS
 from pipeline.queries import QueryResolver, Resolution, fold
-from pipeline.ranking import Answer, Ranking, Wanted, nothing, rank
-from pipeline.records import ANY_CATEGORY, Business, Category, ImageRelevance
-from pipeline.scoring import Score, Scorer
+from pipeline.ranking import Asked, Ranking, Wanted, nothing, rank
+from pipeline.records import Business, Category
+from pipeline.scoring import Scorer
 from pipeline.settings import Settings
 from pipeline.stores import Stores
+from pipeline.stores.page_images import PageScore
 from pipeline.vocabulary import BACKGROUND, WordWeights, current_background
 
 log = logging.getLogger(__name__)
@@ -30,18 +33,25 @@ log = logging.getLogger(__name__)
 LIMIT = 10
 
 
+@dataclass(slots=True)
 class BusinessPictures(Ranking):
     """The pictures of one business."""
 
     docid: str
     name: str
-    categories: list[Category] = Field(description="That the business is listed under.")
-    target: str = Field(description="The category or query that `dynamic` answers.")
-    listed: bool = Field(description="Whether the business is listed under that category.")
+    categories: Annotated[
+        Sequence[Category], Field(description="That the business is listed under.")
+    ]
+    target: Annotated[str, Field(description="The category or query that `dynamic` answers.")]
+    listed: Annotated[
+        bool, Field(description="Whether the business is listed under that category.")
+    ]
 
 
-class Page(Answer):
+class Page(BaseModel):
     """The pictures of several businesses, in the order asked for."""
+
+    model_config = ConfigDict(frozen=True)
 
     resolution: Resolution | None = Field(description="How the query was understood, if any.")
     businesses: list[BusinessPictures]
@@ -69,9 +79,9 @@ class Request:
 
     def among(self, categories: Sequence[Category]) -> Category | None:
         """The category of a business that is asked for."""
-        name = fold(self.name)
+        name = _folded(self.name)
         return next(
-            (c for c in categories if c.catid == self.catid or (name and fold(c.name) == name)),
+            (c for c in categories if c.catid == self.catid or (name and _folded(c.name) == name)),
             None,
         )
 
@@ -160,37 +170,30 @@ class Serving:
         categories = self._stores.directory.categories(docids)
         degraded: list[str] = []
         request = self._request(category, catid, query, categories, degraded)
-        wanted = {docid: request.among(categories.get(docid, [])) for docid in known}
-        hot = {docid: _hot(categories.get(docid, [])) for docid in known}
-        rows = self._rows(list(known), [*wanted.values(), *hot.values()])
-        unlisted = [docid for docid, found in wanted.items() if found is None]
-        live = {} if request.is_open else self._live(unlisted, request.name, degraded)
-
-        def pictures(business: Business) -> BusinessPictures:
-            listed = wanted[business.docid]
-            best = _wanted(hot[business.docid])
-            if request.is_open:
-                aim = best
-            elif listed is not None:
-                aim = _wanted(listed)
-            else:
-                name = request.name or f"category {request.catid}"
-                aim = Wanted(name, live=live.get(business.docid))
-            ranking = self._ranking(business, rows.get(business.docid, []), best, aim, limit)
-            return BusinessPictures(
-                **dict(ranking),
-                docid=business.docid,
-                name=business.name,
-                categories=categories.get(business.docid, []),
-                target=aim.name,
-                listed=listed is not None or (request.is_open and aim.catid is not None),
-            )
-
+        now = time.time()
+        views = [
+            _View(known[docid], categories.get(docid, []), request, now)
+            for docid in docids
+            if docid in known
+        ]
+        shown = [view for view in views if not view.closed]
+        documents = self._stores.documents
+        images = documents.page({view.docid: view.catids for view in shown})
+        unlisted = [view.docid for view in shown if not view.is_listed]
+        live = self._live(unlisted, request.name, degraded)
+        asked = [
+            Asked(images[view.docid], _wanted(view.hot), view.aim(live.get(view.docid)))
+            for view in shown
+        ]
+        rankings = iter(rank(asked, documents.decoded, self._settings, limit))
         if degraded:
             DEGRADED_ANSWERS.inc()
         return Page(
             resolution=request.resolution,
-            businesses=[pictures(known[docid]) for docid in docids if docid in known],
+            businesses=[
+                view.pictures(nothing(view.closed) if view.closed else next(rankings))
+                for view in views
+            ],
             unknown=[docid for docid in docids if docid not in known],
             degraded=degraded,
         )
@@ -216,32 +219,9 @@ class Serving:
             return Request(text=query.strip(), resolution=resolution)
         return Request()
 
-    def _rows(
-        self, docids: Sequence[str], categories: Sequence[Category | None]
-    ) -> dict[str, list[ImageRelevance]]:
-        catids = {ANY_CATEGORY} | {category.catid for category in categories if category}
-        rows: dict[str, list[ImageRelevance]] = {}
-        for row in self._stores.documents.relevance(docids, sorted(catids)):
-            rows.setdefault(row.docid, []).append(row)
-        return rows
-
-    def _ranking(
-        self,
-        business: Business,
-        rows: Sequence[ImageRelevance],
-        hot: Wanted,
-        wanted: Wanted,
-        limit: int,
-    ) -> Ranking:
-        # A contract ends by the clock: the cards, written when the images were scored, cannot know.
-        ended = contract_reasons(business.contract, time.time())
-        if ended:
-            return nothing(" ".join(WORDS[reason] for reason in ended))
-        return rank(rows, hot, wanted, self._settings, limit)
-
     def _live(
         self, docids: Sequence[str], text: str, degraded: list[str]
-    ) -> dict[str, dict[int, Score]]:
+    ) -> dict[str, dict[int, PageScore]]:
         """Scores of the businesses' images for ``text``, from stored vectors."""
         if not docids or not text:
             return {}
@@ -262,9 +242,9 @@ class Serving:
             [descriptions.get(key) for key in keys],
             [None] * len(keys),
         )
-        live: dict[str, dict[int, Score]] = {docid: {} for docid in docids}
+        live: dict[str, dict[int, PageScore]] = {docid: {} for docid in docids}
         for (docid, product_id), score in zip(keys, scores, strict=True):
-            live[docid][product_id] = score
+            live[docid][product_id] = score.value, score.parts
         return live
 
     def _current_scorer(self) -> Scorer:
@@ -288,10 +268,64 @@ class Serving:
             return self._scorer[1]
 
 
-def _hot(categories: Sequence[Category]) -> Category | None:
-    """The category that a business is best known for; the directory lists hot ones first."""
-    return categories[0] if categories else None
+class _View:
+    """What of one business a page shows."""
+
+    def __init__(
+        self, business: Business, categories: Sequence[Category], request: Request, now: float
+    ) -> None:
+        self._business = business
+        self._categories = categories
+        self._request = request
+        self.docid = business.docid
+        # The directory lists hot ones first.
+        self.hot = categories[0] if categories else None
+        self._found = self.hot if request.is_open else request.among(categories)
+        # A contract ends by the clock: the cards, written when the images were scored, cannot know.
+        self.closed = " ".join(WORDS[one] for one in contract_reasons(business.contract, now))
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether stored scores can answer, or nothing in particular is asked for."""
+        return self._found is not None or self._request.is_open
+
+    @property
+    def catids(self) -> set[int]:
+        """The categories whose scores are read."""
+        return {category.catid for category in (self._found, self.hot) if category}
+
+    def aim(self, live: Mapping[int, PageScore] | None) -> Wanted:
+        """What its images are ranked for, with the scores made at the query, if any."""
+        if self.is_listed:
+            return _wanted(self._found)
+        return Wanted(self._target, live=live)
+
+    def pictures(self, ranking: Ranking) -> BusinessPictures:
+        """Its part of the page."""
+        return BusinessPictures(
+            static=ranking.static,
+            dynamic=ranking.dynamic,
+            carousel=ranking.carousel,
+            enhanced=ranking.enhanced,
+            source=ranking.source,
+            reason=ranking.reason,
+            docid=self.docid,
+            name=self._business.name,
+            categories=self._categories,
+            target=self._target,
+            listed=self._found is not None,
+        )
+
+    @property
+    def _target(self) -> str:
+        if self.is_listed:
+            return self._found.name if self._found else ""
+        return self._request.name or f"category {self._request.catid}"
 
 
 def _wanted(category: Category | None) -> Wanted:
     return Wanted(category.name, category.catid) if category else Wanted("")
+
+
+# A page compares the same names again and again.
+_folded = lru_cache(maxsize=65_536)(fold)

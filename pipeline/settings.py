@@ -195,8 +195,20 @@ class Settings(BaseSettings):
         0.0, description="Least softmax share of a business's best category; empty: the encoder's."
     )
     carousel_size: int = 6
+    carousel_lambda: float = Field(
+        0.7,
+        description="Of maximal marginal relevance: 1, the best; 0, the most unlike each other.",
+        ge=0,
+        le=1,
+    )
     duplicate_bits: int = Field(
         6, description="Perceptual hashes that differ in at most so many bits are duplicates."
+    )
+    duplicate_likely_bits: int = Field(
+        14, description="So are those up to here, where the pictures' vectors say the same."
+    )
+    duplicate_cosine: float = Field(
+        0.97, description="Vectors with at least this cosine say that pictures are the same."
     )
 
     catalogue_rules: Annotated[frozenset[Reason], NoDecode] = Field(

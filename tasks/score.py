@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import numpy as np
+
 from pipeline.catalogue import image_findings
+from pipeline.looks import SIGNATURE_VERSION, signature
 from pipeline.queues import Stage
 from pipeline.records import ANY_CATEGORY, Card, ImageMetadata, ImageRelevance
 from pipeline.scoring import Score
@@ -33,9 +36,15 @@ class ScoreStage(StageTask):
         )
         categories = run.runtime.stores.directory.categories([run.image.docid])
         listed = [(c.catid, c.name) for c in categories.get(run.image.docid, [])]
-        measures = settings.rules.least_side, settings.rules.most_text
-        background = run.runtime.scorer().background.version
-        return run.image.sha256, upstream, weights, listed, background, measures
+        return (
+            run.image.sha256,
+            upstream,
+            weights,
+            listed,
+            run.runtime.scorer().background.version,
+            (settings.rules.least_side, settings.rules.most_text),
+            SIGNATURE_VERSION,
+        )
 
     def work(self, run: Run) -> str:
         here = run.runtime
@@ -50,11 +59,7 @@ class ScoreStage(StageTask):
         picture = vectors.images(here.model("image_text").space, "picture", [docid]).get(run.key)
         about = vectors.images(here.model("text").identity, "description", [docid]).get(run.key)
         scorer = here.scorer()
-        card = _card(
-            run,
-            metadata,
-            [str(reason) for reason in image_findings(run.image, metadata, here.settings.rules)],
-        )
+        card = _card(run, metadata, picture)
         common = {
             "docid": docid,
             "product_id": run.image.product_id,
@@ -83,8 +88,9 @@ class ScoreStage(StageTask):
         return f"{len(rows) - 1} categories"
 
 
-def _card(run: Run, metadata: ImageMetadata, invalid: list[str]) -> Card:
+def _card(run: Run, metadata: ImageMetadata, picture: np.ndarray | None) -> Card:
     objects = run.runtime.stores.objects
+    found = image_findings(run.image, metadata, run.runtime.settings.rules)
     enhancement = metadata.enhancement
     improved = enhancement is not None and enhancement.action in ("enhanced", "denoised")
     return Card(
@@ -97,5 +103,6 @@ def _card(run: Run, metadata: ImageMetadata, invalid: list[str]) -> Card:
         alt=metadata.alt_text,
         description=metadata.description,
         perceptual_hash=metadata.perceptual_hash,
-        invalid=invalid,
+        signature="" if picture is None else signature(picture),
+        invalid=[str(reason) for reason in found],
     )

@@ -304,7 +304,7 @@ def counted_reads(services: Services) -> Iterator[list[str]]:
         setattr(store, name, counted)
 
     watched = [
-        (stores.documents, ("businesses", "images", "metadata", "relevance", "image")),
+        (stores.documents, ("businesses", "images", "metadata", "page", "relevance", "image")),
         (stores.directory, ("categories", "alt_texts")),
         (stores.vectors, ("images",)),
     ]

@@ -6,9 +6,9 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import (
     URL,
@@ -18,6 +18,7 @@ from sqlalchemy import (
     NullPool,
     create_engine,
     exc,
+    inspect,
     make_url,
     text,
 )
@@ -77,6 +78,16 @@ class Database:
         """
         with self._store_errors(), self._connected().begin() as connection:
             yield connection
+
+    def rows(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """What one statement in the driver's own words reads, as the driver gives it.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached or is too busy.
+        """
+        with self.reading() as connection:
+            cursor: Any = connection.exec_driver_sql(statement, parameters).cursor
+            return cursor.fetchall()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -182,8 +193,21 @@ class Database:
         engine = create_engine(self._url, pool_timeout=sqlite.BUSY_SECONDS, **pool)
         sqlite.prepare_engine(engine)
         with self._writing(engine) as connection:
+            self._refuse_unknown_columns(connection)
             sqlite.make_tables(connection, self._tables)
         return engine
+
+    def _refuse_unknown_columns(self, connection: Connection) -> None:
+        """What another release keeps in columns of its own would be passed over without a word."""
+        found = inspect(connection)
+        for table in self._tables.sorted_tables:
+            known = found.get_columns(table.name) if found.has_table(table.name) else []
+            if unknown := {column["name"] for column in known} - set(table.columns.keys()):
+                raise ConfigurationError(
+                    f"{self._name()}: the table {table.name} is of another release of JustLens "
+                    f"(column {', '.join(sorted(unknown))}); set JUSTLENS_DATA_DIR to a new "
+                    "folder, and take the photos in again"
+                )
 
     @contextmanager
     def _writing(self, engine: Engine) -> Iterator[Connection]:

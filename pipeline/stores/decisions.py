@@ -1,8 +1,9 @@
 """What every implementation of the document store decides alike."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.records import CatalogueImage, DeadLetter, ImageState
+from pipeline.records import ANY_CATEGORY, CatalogueImage, DeadLetter, ImageRelevance, ImageState
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,28 @@ def is_same_photo(row: CatalogueImage, image: CatalogueImage) -> bool:
     if image.sha256:
         return row.sha256 == image.sha256
     return bool(row.url) and row.url == image.url
+
+
+def of_one_image(rows: Sequence[ImageRelevance]) -> tuple[str, int, int]:
+    """The docid, product_id and generation that rows of ``imgrel`` share.
+
+    Raises:
+        ValueError: as for ``DocumentStore.save_relevance``.
+    """
+    images = {(row.docid, row.product_id, row.generation) for row in rows}
+    if len(images) != 1:
+        raise ValueError(f"rows of exactly one image are wanted, not of {len(images)}")
+    own = [row for row in rows if row.catid == ANY_CATEGORY]
+    if len(own) != 1:
+        raise ValueError(f"one row under {ANY_CATEGORY} is wanted, not {len(own)}")
+    for row in rows:
+        if (row.quality, row.one_class, row.card) != (
+            own[0].quality,
+            own[0].one_class,
+            own[0].card,
+        ):
+            raise ValueError("the rows of an image differ in what is the image's own")
+    return images.pop()
 
 
 def counted_up(earlier: DeadLetter | None, letter: DeadLetter) -> DeadLetter:

@@ -16,9 +16,10 @@ from pipeline.records import (
     ImageState,
     StageRecord,
 )
+from pipeline.stores.page_images import PageImages
 from pipeline.stores.patches import Patch
 
-__all__ = ["STAGE_RECORDS", "DocumentStore", "Patch"]
+__all__ = ["STAGE_RECORDS", "DocumentStore", "PageImages", "Patch"]
 
 STAGE_RECORDS = TypeAdapter(dict[str, StageRecord])
 
@@ -153,10 +154,12 @@ class DocumentStore(ABC):
     def save_relevance(self, rows: Sequence[ImageRelevance]) -> bool:
         """Fenced: insert or replace the rows of one image under (docid, catid, product_id).
 
-        All ``rows`` are of one image; rows of the image under other categories are dropped.
+        All ``rows`` are of one image, and one of them is that under ``ANY_CATEGORY``; rows of the
+        image under other categories are dropped.
 
         Raises:
-            ValueError: the rows are of several images or of none.
+            ValueError: the rows are of several images or of none, none is under
+                ``ANY_CATEGORY``, or they do not agree on what is the image's own.
         """
 
     @abstractmethod
@@ -169,7 +172,25 @@ class DocumentStore(ABC):
 
     @abstractmethod
     def relevance(self, docids: Sequence[str], catids: Sequence[int]) -> list[ImageRelevance]:
-        """Rows of the businesses under any of the categories, in one bounded indexed read."""
+        """Rows of the businesses under any of the categories, whole and checked."""
+
+    @abstractmethod
+    def page(self, wanted: Mapping[str, Iterable[int]]) -> dict[str, PageImages]:
+        """All images of businesses, each with its scores under the categories wanted of its own.
+
+        One bounded indexed read of the pairs of a business and a category, however many businesses
+        there are. Cards and parts of scores stay encoded: see ``decoded``.
+
+        Args:
+            wanted: the categories by business; no category: the images without any score.
+
+        Returns:
+            The images of every business of ``wanted``, by its docid.
+        """
+
+    @abstractmethod
+    def decoded(self, encoded: Sequence[Any]) -> list[dict[str, Any]]:
+        """What cards, or parts of scores, of a page hold; nothing is read for it."""
 
     # deliveries of messages whose worker may have died
 

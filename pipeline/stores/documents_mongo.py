@@ -30,8 +30,10 @@ from pymongo import ReplaceOne, ReturnDocument
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from pipeline import looks
 from pipeline.errors import StoreUnavailable
 from pipeline.records import (
+    ANY_CATEGORY,
     Business,
     CatalogueImage,
     DeadLetter,
@@ -41,7 +43,7 @@ from pipeline.records import (
     Record,
     StageRecord,
 )
-from pipeline.stores.decisions import Acceptance, acceptance, counted_up
+from pipeline.stores.decisions import Acceptance, acceptance, counted_up, of_one_image
 from pipeline.stores.documents import STAGE_RECORDS, DocumentStore
 from pipeline.stores.mongo import MongoServer, reaching
 from pipeline.stores.mongo_collections import (
@@ -58,6 +60,7 @@ from pipeline.stores.mongo_collections import (
     StoredRelevance,
     StoredValue,
 )
+from pipeline.stores.page_images import PageImage, PageImages
 from pipeline.stores.patches import Patch, patched
 
 R = TypeVar("R", bound=Record)
@@ -72,6 +75,8 @@ PAGE_BATCH = 10_000
 IMAGE_IDENTITY = ("docid", "product_id", "generation")
 RELEVANCE_IDENTITY = (*IMAGE_IDENTITY, "catid")
 METADATA_IDENTITY = ("_id", "generation", "dropped")
+
+PAGE_FIELDS = ("docid", "catid", "product_id", "score", "parts", "quality", "one_class", "card")
 
 DUPLICATE_KEY = 11000
 
@@ -311,10 +316,7 @@ class MongoDocuments(DocumentStore):
 
     @reaching
     def save_relevance(self, rows: Sequence[ImageRelevance]) -> bool:
-        images = {(row.docid, row.product_id, row.generation) for row in rows}
-        if len(images) != 1:
-            raise ValueError(f"rows of exactly one image are wanted, not of {len(images)}")
-        [(docid, product_id, generation)] = images
+        docid, product_id, generation = of_one_image(rows)
         new = {row.catid: {**_fields(row), "dropped": False} for row in rows}
         for _ in _attempts():
             row = self._standing(docid, product_id, generation)
@@ -346,8 +348,31 @@ class MongoDocuments(DocumentStore):
     @reaching
     def relevance(self, docids: Sequence[str], catids: Sequence[int]) -> list[ImageRelevance]:
         found = self._pages(StoredRelevance, docid__in=docids, catid__in=catids, dropped=False)
-        # The one index that a page may be read by: a server without it says so at once.
         return _read(ImageRelevance, found.hint(PAGE_INDEX))
+
+    @reaching
+    def page(self, wanted: Mapping[str, Iterable[int]]) -> dict[str, PageImages]:
+        page = {docid: PageImages() for docid in wanted}
+        if not wanted:  # MongoDB refuses an empty $or.
+            return page
+        pairs = [
+            {"docid": docid, "catid": {"$in": [ANY_CATEGORY, *catids]}}
+            for docid, catids in wanted.items()
+        ]
+        found = self._pages(StoredRelevance, __raw__={"$or": pairs, "dropped": False})
+        # The one index that a page may be read by: a server without it says so at once.
+        found = found.only(*PAGE_FIELDS).exclude("pk").hint(PAGE_INDEX)
+        for one in found.batch_size(PAGE_BATCH).as_pymongo():
+            business, key = page[one["docid"]], one["product_id"]
+            if one["catid"] == ANY_CATEGORY:
+                business.images.append(_page_image(one))
+            else:
+                scores = business.scores.setdefault(one["catid"], {})
+                scores[key] = (one["score"], one["parts"])
+        return page
+
+    def decoded(self, encoded: Sequence[Any]) -> list[dict[str, Any]]:
+        return list(encoded)
 
     # deliveries
 
@@ -653,6 +678,18 @@ def _patched_relevance(one: Fields, patch: Patch) -> Fields:
         return one
     new = patched(_decoded(ImageRelevance, one), patch, RELEVANCE_IDENTITY)
     return {**_fields(new), "dropped": False}
+
+
+def _page_image(one: Fields) -> PageImage:
+    card = one["card"]
+    return PageImage(
+        one["product_id"],
+        one["quality"],
+        one["one_class"],
+        " ".join(card["invalid"]),
+        looks.encoded(card["perceptual_hash"], card.get("signature", "")),
+        card,
+    )
 
 
 def _part(document: Fields, names: Iterable[str]) -> Fields:

@@ -2,6 +2,9 @@
 
 The columns are what is searched by; the body is the whole record, and what is read back. A list
 of keys travels as one JSON parameter, so that no page of businesses is too long for a statement.
+
+``imgrel`` alone has no body: a page orders far more images than it shows, and reads what it orders
+them by as plain values. What is the image's own lies once, in its row under ``ANY_CATEGORY``.
 """
 
 import json
@@ -9,14 +12,17 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from pydantic_core import from_json
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ColumnElement,
     Connection,
     Double,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -27,12 +33,14 @@ from sqlalchemy import (
     func,
     select,
     text,
-    update,
 )
 from sqlalchemy.dialects.sqlite import Insert, insert
 
+from pipeline import looks
 from pipeline.records import (
+    ANY_CATEGORY,
     Business,
+    Card,
     CatalogueImage,
     DeadLetter,
     ImageMetadata,
@@ -42,8 +50,9 @@ from pipeline.records import (
     StageRecord,
 )
 from pipeline.stores.database import Database
-from pipeline.stores.decisions import acceptance, counted_up
+from pipeline.stores.decisions import acceptance, counted_up, of_one_image
 from pipeline.stores.documents import STAGE_RECORDS, DocumentStore
+from pipeline.stores.page_images import PageImage, PageImages
 from pipeline.stores.patches import Patch, patched
 
 R = TypeVar("R", bound=Record)
@@ -105,7 +114,16 @@ _relevance = Table(
     Column("docid", String, primary_key=True),
     Column("catid", BigInteger, primary_key=True),
     Column("product_id", BigInteger, primary_key=True),
-    Column("body", Text, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("score", Double),
+    Column("parts", Text, nullable=False),
+    Column("background", String, nullable=False),
+    # The image's own, null but under ANY_CATEGORY.
+    Column("quality", Double),
+    Column("one_class", Boolean),
+    Column("findings", String),
+    Column("looks", LargeBinary),
+    Column("card", Text),
     Index("imgrel_of_image", "docid", "product_id"),
     # The rows lie in the order of their key: a page is read in half the time.
     sqlite_with_rowid=False,
@@ -247,15 +265,28 @@ _READ_PIXEL_FACT = select(_pixel_facts.c.body).where(
     _pixel_facts.c.model == bindparam("model"),
 )
 _ADD_RELEVANCE = insert(_relevance)
-_READ_RELEVANCE = select(_relevance.c.body).where(
+_own = _relevance.alias("own")
+_READ_RELEVANCE = select(_relevance, _own.c.quality, _own.c.one_class, _own.c.card).join_from(
+    _relevance,
+    _own,
+    (_own.c.docid == _relevance.c.docid)
+    & (_own.c.catid == ANY_CATEGORY)
+    & (_own.c.product_id == _relevance.c.product_id),
+)
+_READ_RELEVANCE_OF = _READ_RELEVANCE.where(
     _among(_relevance.c.docid, "docids"), _among(_relevance.c.catid, "catids")
 )
-_READ_RELEVANCE_OF_IMAGE = select(_relevance.c.body).where(_is_image(_relevance))
-_CHANGE_RELEVANCE = (
-    update(_relevance)
-    .where(_is_image(_relevance), _relevance.c.catid == bindparam("of_catid"))
-    .values(body=bindparam("new_body"))
-)
+_READ_RELEVANCE_OF_IMAGE = _READ_RELEVANCE.where(_is_image(_relevance))
+# For the driver itself: SQLAlchemy's rows take longer than reading them. The images of businesses,
+# and beside them their scores under the categories asked for, with the place of each in the list.
+_READ_PAGE = """
+SELECT asked.key, product_id, quality, one_class, findings, looks, card
+FROM json_each(:docids) AS asked CROSS JOIN imgrel ON docid = asked.value AND catid = 0
+UNION ALL
+SELECT asked.key, product_id, score, parts, NULL, NULL, NULL
+FROM json_each(:pairs) AS asked
+CROSS JOIN imgrel ON docid = asked.value ->> '$[0]' AND catid = asked.value ->> '$[1]'
+"""
 _DROP_RELEVANCE = delete(_relevance).where(_is_image(_relevance))
 _new_delivery = insert(_deliveries)
 _COUNT_DELIVERY = _new_delivery.on_conflict_do_update(
@@ -452,49 +483,47 @@ class SqliteDocuments(DocumentStore):
     # imgrel
 
     def save_relevance(self, rows: Sequence[ImageRelevance]) -> bool:
-        images = {(row.docid, row.product_id, row.generation) for row in rows}
-        if len(images) != 1:
-            raise ValueError(f"rows of exactly one image are wanted, not of {len(images)}")
-        [(docid, product_id, generation)] = images
-        new = [
-            {
-                "docid": docid,
-                "catid": row.catid,
-                "product_id": product_id,
-                "body": row.model_dump_json(),
-            }
-            for row in rows
-        ]
+        docid, product_id, generation = of_one_image(rows)
         with self._database.writing() as connection:
             if not _stands(connection, docid, product_id, generation):
                 return False
-            connection.execute(_DROP_RELEVANCE, _of(docid, product_id))
-            connection.execute(_ADD_RELEVANCE, new)
+            _replace_relevance(connection, docid, product_id, rows)
             return True
 
     def patch_relevance(self, docid: str, product_id: int, generation: int, patch: Patch) -> bool:
         with self._database.writing() as connection:
             if not _stands(connection, docid, product_id, generation):
                 return False
-            image = _of(docid, product_id)
-            rows = _decoded(
-                ImageRelevance, connection.execute(_READ_RELEVANCE_OF_IMAGE, image).scalars()
-            )
-            changed = [patched(row, patch, RELEVANCE_IDENTITY) for row in rows]
+            found = connection.execute(_READ_RELEVANCE_OF_IMAGE, _of(docid, product_id)).all()
+            changed = [patched(_relevance_of(row), patch, RELEVANCE_IDENTITY) for row in found]
             if changed:
-                connection.execute(
-                    _CHANGE_RELEVANCE,
-                    [
-                        {**image, "of_catid": row.catid, "new_body": row.model_dump_json()}
-                        for row in changed
-                    ],
-                )
+                _replace_relevance(connection, docid, product_id, changed)
             return True
 
     def relevance(self, docids: Sequence[str], catids: Sequence[int]) -> list[ImageRelevance]:
-        return self._read(
-            ImageRelevance, _READ_RELEVANCE, docids=_listed(docids), catids=_listed(catids)
-        )
+        asked = {"docids": _listed(docids), "catids": _listed(catids)}
+        with self._database.reading() as connection:
+            return [_relevance_of(row) for row in connection.execute(_READ_RELEVANCE_OF, asked)]
+
+    def page(self, wanted: Mapping[str, Iterable[int]]) -> dict[str, PageImages]:
+        page = {docid: PageImages() for docid in wanted}
+        images, scores, pairs = [], [], []
+        for docid, business in page.items():
+            images.append(business.images)
+            for catid in {*wanted[docid]} - {ANY_CATEGORY}:
+                pairs.append((docid, catid))
+                scores.append(business.scores.setdefault(catid, {}))
+        asked = {"docids": _listed(page), "pairs": _listed(pairs)}
+        rows = self._database.rows(_READ_PAGE, asked)
+        for place, key, first, second, findings, look, card in rows:
+            if card is None:
+                scores[place][key] = (first, second)
+            else:
+                images[place].append(PageImage(key, first, second, findings, look, card))
+        return page
+
+    def decoded(self, encoded: Sequence[Any]) -> list[dict[str, Any]]:
+        return from_json(f"[{','.join(encoded)}]")
 
     # deliveries
 
@@ -615,6 +644,48 @@ def _save_image(connection: Connection, image: CatalogueImage) -> None:
 def _drop_findings(connection: Connection, docid: str, product_id: int) -> None:
     connection.execute(_DROP_METADATA, _of(docid, product_id))
     connection.execute(_DROP_RELEVANCE, _of(docid, product_id))
+
+
+def _replace_relevance(
+    connection: Connection, docid: str, product_id: int, rows: Iterable[ImageRelevance]
+) -> None:
+    connection.execute(_DROP_RELEVANCE, _of(docid, product_id))
+    connection.execute(_ADD_RELEVANCE, [_relevance_row(row) for row in rows])
+
+
+def _relevance_row(row: ImageRelevance) -> dict[str, Any]:
+    is_own = row.catid == ANY_CATEGORY
+    return {
+        "docid": row.docid,
+        "catid": row.catid,
+        "product_id": row.product_id,
+        "generation": row.generation,
+        "score": row.score,
+        "parts": _encoded(row.parts),
+        "background": row.background,
+        "quality": row.quality if is_own else None,
+        "one_class": row.one_class if is_own else None,
+        "findings": " ".join(row.card.invalid) if is_own else None,
+        "looks": looks.encoded(row.card.perceptual_hash, row.card.signature) if is_own else None,
+        "card": row.card.model_dump_json() if is_own else None,
+    }
+
+
+def _relevance_of(row: Any) -> ImageRelevance:
+    """The record of a row of ``_READ_RELEVANCE``, whose last columns are the image's own."""
+    *_, quality, one_class, card = row
+    return ImageRelevance(
+        docid=row.docid,
+        catid=row.catid,
+        product_id=row.product_id,
+        generation=row.generation,
+        score=row.score,
+        parts=json.loads(row.parts),
+        background=row.background,
+        quality=quality,
+        one_class=one_class,
+        card=Card.model_validate_json(card),
+    )
 
 
 def _stands(connection: Connection, docid: str, product_id: int, generation: int) -> bool:

@@ -1,13 +1,15 @@
 """Which pictures come first, and why."""
 
 import random
+from dataclasses import dataclass
 
 import pytest
 
-from pipeline.ranking import Ranking, Wanted, nothing, rank
-from pipeline.records import ANY_CATEGORY, Card, ImageRelevance
-from pipeline.scoring import Score
+from pipeline.looks import encoded
+from pipeline.ranking import Asked, Ranking, Wanted, rank
+from pipeline.records import Card
 from pipeline.settings import Settings
+from pipeline.stores.page_images import PageImage, PageImages, PageScore
 
 SETTINGS = Settings(weight_relevance=0.9, weight_quality=0.1, carousel_size=4, duplicate_bits=6)
 
@@ -27,49 +29,70 @@ HASHES = [
 ]
 
 
+@dataclass
+class Seen:
+    """An image, and its scores by category."""
+
+    image: PageImage
+    scores: dict[int, PageScore]
+
+
 def image(
     product_id: int,
     *,
     quality: float = 50.0,
     one_class: bool | None = None,
     looks: str = "",
+    shows: str = "",
     invalid: tuple[str, ...] = (),
-    enhanced: bool = False,
-    **scores: float,
-) -> list[ImageRelevance]:
-    """The rows of one image: itself, and one for each score (``cafes=``, ``bars=``)."""
+    enhanced: bool | str = False,
+    parts: dict[str, float] | None = None,
+    **scores: float | None,
+) -> Seen:
+    """One image with its scores (``cafes=``, ``bars=``); ``looks`` and ``shows``: hex digits."""
+    url = f"/{product_id}-enhanced.jpg" if enhanced is True else enhanced or ""
     card = Card(
         url=f"/{product_id}.jpg",
-        enhanced_url=f"/{product_id}-enhanced.jpg" if enhanced else "",
+        enhanced_url=url,
         width=320,
         height=240,
         enhanced_width=960 if enhanced else 0,
         enhanced_height=720 if enhanced else 0,
         alt=f"Photo {product_id}",
         perceptual_hash=looks,
+        signature=shows,
         invalid=list(invalid),
     )
     catids = {"cafes": CAFES, "bars": BARS}
-    return [
-        ImageRelevance(
-            docid="shop",
-            catid=catid,
-            product_id=product_id,
-            generation=1,
-            score=score,
-            parts={} if score is None else {"image": score, "image_cosine": 0.4},
-            quality=quality,
-            one_class=one_class,
-            card=card,
-        )
-        for catid, score in [(ANY_CATEGORY, None), *((catids[n], s) for n, s in scores.items())]
-    ]
+    return Seen(
+        PageImage(
+            product_id,
+            quality,
+            one_class,
+            " ".join(invalid),
+            encoded(looks, shows),
+            card.model_dump(),
+        ),
+        {
+            catids[name]: (score, parts or {"image": score, "image_cosine": 0.4})
+            for name, score in scores.items()
+        },
+    )
 
 
 def ranked(
-    *images: list[ImageRelevance], wanted: Wanted = CAFE, hot: Wanted = CAFE, limit: int = 10
+    *images: Seen,
+    wanted: Wanted = CAFE,
+    hot: Wanted = CAFE,
+    limit: int = 10,
+    settings: Settings = SETTINGS,
 ) -> Ranking:
-    return rank([row for rows in images for row in rows], hot, wanted, SETTINGS, limit)
+    business = PageImages([seen.image for seen in images])
+    for seen in images:
+        for catid, score in seen.scores.items():
+            business.scores.setdefault(catid, {})[seen.image.product_id] = score
+    (ranking,) = rank([Asked(business, hot, wanted)], list, settings, limit)
+    return ranking
 
 
 def ids(ranking: Ranking) -> list[int]:
@@ -118,9 +141,7 @@ def test_without_any_score_the_rule_set_decides_alone() -> None:
 
 
 def test_a_row_without_any_part_counts_as_not_scored() -> None:
-    rows = image(1, one_class=True, cafes=0.5)
-    rows[1] = rows[1].model_copy(update={"score": None, "parts": {}})
-    assert ranked(rows).source == "rule_set"
+    assert ranked(image(1, one_class=True, cafes=None)).source == "rule_set"
 
 
 def test_without_scores_and_flags_the_answer_is_empty_and_says_why() -> None:
@@ -153,10 +174,10 @@ def test_when_all_images_are_invalid_the_reason_names_their_reasons() -> None:
 
 
 def test_ties_go_to_the_older_image_whatever_the_order_of_the_rows() -> None:
-    rows = [row for i in range(1, 30) for row in image(i, cafes=0.5)]
-    rows += [row for i in range(30, 60) for row in image(i, one_class=True)]
-    random.Random(4).shuffle(rows)
-    assert ids(ranked(rows, limit=100)) == list(range(1, 60))
+    images = [image(i, cafes=0.5) for i in range(1, 30)]
+    images += [image(i, one_class=True) for i in range(30, 60)]
+    random.Random(4).shuffle(images)
+    assert ids(ranked(*images, limit=100)) == list(range(1, 60))
 
 
 def test_near_duplicates_are_shown_once_and_the_best_of_them_stays() -> None:
@@ -223,19 +244,16 @@ def test_enhanced_holds_what_has_an_enhanced_version() -> None:
 
 
 def test_an_image_that_was_kept_as_it_is_has_no_enhanced_version() -> None:
-    rows = image(1, cafes=0.9)
-    for row in rows:
-        row.card.enhanced_url = row.card.url
-    ranking = ranked(rows)
+    ranking = ranked(image(1, cafes=0.9, enhanced="/1.jpg"))
     assert ranking.enhanced == []
     assert ranking.dynamic[0].enhanced_url == ""
 
 
 def test_live_scores_stand_in_for_stored_ones() -> None:
     live = {
-        1: Score(0.2, {"image": 0.2, "image_cosine": 0.1}),
-        2: Score(0.9, {"image": 0.9, "image_cosine": 0.6}),
-        3: Score(None, {}),
+        1: (0.2, {"image": 0.2, "image_cosine": 0.1}),
+        2: (0.9, {"image": 0.9, "image_cosine": 0.6}),
+        3: (None, {}),
     }
     ranking = ranked(
         image(1, cafes=0.9),
@@ -250,9 +268,8 @@ def test_live_scores_stand_in_for_stored_ones() -> None:
 
 
 def test_why_gives_the_weights_of_the_parts_that_are_there() -> None:
-    rows = image(1, cafes=0.5)
-    rows[1].parts.update(description=0.5, description_cosine=0.3)
-    (picture,) = ranked(rows).dynamic
+    parts = {"image": 0.5, "image_cosine": 0.4, "description": 0.5, "description_cosine": 0.3}
+    (picture,) = ranked(image(1, cafes=0.5, parts=parts)).dynamic
     weights = picture.why.weights
     assert weights["image"] + weights["description"] == pytest.approx(1)
     expected = SETTINGS.weight_image / SETTINGS.weight_description
@@ -271,8 +288,3 @@ def test_limit_bounds_the_dynamic_pictures_and_their_source() -> None:
 def test_rows_of_other_categories_do_not_count() -> None:
     ranking = ranked(image(1, bars=0.9), image(2, cafes=0.1))
     assert ids(ranking) == [2]
-
-
-def test_nothing_is_empty_with_its_reason() -> None:
-    assert nothing("closed").reason == "closed"
-    assert nothing("closed").dynamic == []

@@ -117,7 +117,7 @@ def test_an_id_of_a_category_that_no_business_has_leaves_the_rule_set(shops: Ser
     assert cafe.target == "category 999"
 
 
-PLAIN = ["businesses", "categories", "relevance"]
+PLAIN = ["businesses", "categories", "page"]
 LIVE = [*PLAIN, "images", "images"]
 
 

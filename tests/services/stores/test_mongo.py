@@ -16,7 +16,7 @@ from pymongo import MongoClient, monitoring
 from pymongo.database import Database
 
 from pipeline.errors import ConfigurationError, StoreUnavailable
-from pipeline.records import ImageState, StageRecord
+from pipeline.records import ANY_CATEGORY, ImageState, StageRecord
 from pipeline.stores import documents_mongo
 from pipeline.stores.documents_mongo import MongoDocuments
 from pipeline.stores.mongo import MongoServer
@@ -24,11 +24,11 @@ from pipeline.stores.mongo_collections import KINDS, StoredImage
 from tests.services.servers import mongo
 from tests.unit.stores.conftest import Opener
 from tests.unit.stores.processes import FRESH, run_and_kill, run_side_by_side
-from tests.unit.stores.test_documents import KEY, letter, photo, scored
+from tests.unit.stores.test_documents import KEY, letter, photo, rows_of, scored
 
 pytestmark = pytest.mark.services
 
-CATEGORIES = (0, 3, 4, 5)
+CATEGORIES = (ANY_CATEGORY, 3, 4, 5)
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ class TestServers:
             documents.prepare()
             documents.accept_image(photo())
             assert documents.patch_metadata(*KEY, 1, {"tags": ["a"]})
-            assert documents.save_relevance([scored()])
+            assert documents.save_relevance(rows_of(scored()))
             assert documents.relevance(["B1"], [3]) == [scored()]
             assert documents.delete_image(*KEY)
             assert documents.relevance(["B1"], [3]) == []
@@ -183,10 +183,10 @@ class TestPreparation:
 
     def test_that_was_forgotten_is_what_a_page_asks_for(self, documents, database):
         documents.accept_image(photo())
-        documents.save_relevance([scored()])
+        documents.save_relevance(rows_of(scored()))
         database.imgrel.drop_index("page")
         with pytest.raises(ConfigurationError, match="justlens setup"):
-            documents.relevance(["B1"], [3])
+            documents.page({"B1": [3]})
 
     def test_lets_a_page_be_read_by_one_command_and_its_index(
         self, open_documents, database, monkeypatch
@@ -197,9 +197,10 @@ class TestPreparation:
         documents = open_documents()
         for number in range(1, 201):
             documents.accept_image(photo(product_id=number))
-            documents.save_relevance([scored(product_id=number)])
+            documents.save_relevance(rows_of(scored(product_id=number)))
         asked.commands.clear()
-        assert len(documents.relevance(["B1", "B2"], [3, 4])) == 200
+        page = documents.page({"B1": [3], "B2": [4]})
+        assert len(page["B1"].scores[3]) == 200
         documents.close()
         [page] = asked.commands
         command = {name: page[name] for name in ("find", "filter", "hint")}
@@ -211,7 +212,7 @@ class TestRecords:
     def test_of_a_newer_release_beside_this_one_can_be_read(self, documents, database):
         documents.accept_image(photo())
         documents.patch_metadata(*KEY, 1, {"tags": ["a"]})
-        documents.save_relevance([scored()])
+        documents.save_relevance(rows_of(scored()))
         for collection in ("catalogue_details", "metadata", "imgrel"):
             database[collection].update_many({}, {"$set": {"colour": "red"}})
         assert documents.image(*KEY).sha256 == "a"
@@ -228,7 +229,7 @@ class TestRecords:
         [parked] = documents.dead_letters()
         assert (parked.kwargs, parked.product_id) == ({"a\x00.$b": 2**70}, 2**70)
         documents.accept_image(photo())
-        documents.save_relevance([scored(parts={"1.5.x": 0.5})])
+        documents.save_relevance(rows_of(scored(parts={"1.5.x": 0.5})))
         assert documents.relevance(["B1"], [3])[0].parts == {"1.5.x": 0.5}
 
     def test_have_numbers_as_their_fields_say(self, documents, database):
@@ -304,7 +305,7 @@ class TestSlowWrites:
     @pytest.fixture
     def row(self, documents):
         documents.accept_image(photo())
-        documents.save_relevance([scored(), scored(4)])
+        documents.save_relevance(rows_of(scored(), scored(4)))
 
     @pytest.mark.parametrize("metadata", ["known", "none", "emptied"])
     @pytest.mark.parametrize("what", ["delete", "replace"])
@@ -329,18 +330,18 @@ class TestSlowWrites:
     ):
         slow = self.overtaken(open_documents, monkeypatch, step, lambda: overtake(documents, what))
         came_first = step == "_settle"
-        assert slow.save_relevance([scored(4), scored(5)]) is came_first
+        assert slow.save_relevance(rows_of(scored(4), scored(5))) is came_first
         assert documents.relevance(["B1"], CATEGORIES) == []
         slow.close()
 
     def test_of_scores_of_the_same_generation_give_way_to_the_later_ones(
         self, documents, open_documents, monkeypatch, row
     ):
-        later = [scored(3, score=0.9), scored(5)]
+        later = rows_of(scored(3, score=0.9), scored(5))
         slow = self.overtaken(
             open_documents, monkeypatch, "_settle", lambda: documents.save_relevance(later)
         )
-        assert slow.save_relevance([scored(3, score=0.1), scored(4)])
+        assert slow.save_relevance(rows_of(scored(3, score=0.1), scored(4)))
         found = documents.relevance(["B1"], CATEGORIES)
         assert sorted(found, key=lambda one: one.catid) == later
         slow.close()
@@ -379,7 +380,7 @@ class TestKilledProcesses:
     def half_deleted(self, documents, open_documents):
         documents.accept_image(photo())
         documents.patch_metadata(*KEY, 1, {"tags": ["old"]})
-        documents.save_relevance([scored()])
+        documents.save_relevance(rows_of(scored()))
         run_and_kill(delete_half, open_documents)
         assert documents.image(*KEY).state is ImageState.DELETED
 
@@ -426,7 +427,7 @@ class TestRaces:
         self, documents, open_documents
     ):
         documents.accept_image(photo())
-        documents.save_relevance([scored(catid) for catid in CATEGORIES])
+        documents.save_relevance(rows_of(*(scored(catid) for catid in CATEGORIES[1:])))
         run_side_by_side(patch_alts, [(open_documents, name) for name in "abc"])
         rows = documents.relevance(["B1"], CATEGORIES)
         assert len(rows) == len(CATEGORIES)
@@ -521,7 +522,7 @@ def delete_half(open_documents: Opener) -> None:
 
 def score_half(open_documents: Opener) -> None:
     documents_mongo._supersede = die
-    open_documents().save_relevance([scored()])
+    open_documents().save_relevance(rows_of(scored()))
 
 
 def die(*_arguments: object) -> None:
@@ -549,10 +550,8 @@ def write_or_replace(open_documents: Opener, done: threading.Event, writer: int)
         while not done.is_set():
             generation = documents.image(*KEY).generation
             count += documents.patch_metadata(*KEY, generation, {f"models.m{writer}": "m"})
-            rows = [
-                scored(CATEGORIES[writer], generation=generation),
-                scored(5, generation=generation),
-            ]
+            scores = [scored(catid, generation=generation) for catid in {CATEGORIES[1 + writer], 5}]
+            rows = rows_of(*scores)
             count += documents.save_relevance(rows)
             count += documents.patch_relevance(*KEY, generation, {"card.alt": f"{writer}"})
         return count

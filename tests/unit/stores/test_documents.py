@@ -17,6 +17,7 @@ from pipeline.records import (
     StageRecord,
 )
 from pipeline.stores.documents import DocumentStore
+from pipeline.stores.page_images import PageImages
 from tests.unit.stores.conftest import Opener
 from tests.unit.stores.processes import run_and_kill, run_side_by_side
 
@@ -39,6 +40,12 @@ def scored(
     )
 
 
+def rows_of(*scores: ImageRelevance) -> list[ImageRelevance]:
+    """All rows of the image that has these scores."""
+    own = scores[0].model_copy(update={"catid": ANY_CATEGORY, "score": None, "parts": {}})
+    return [own, *scores]
+
+
 def letter(key: str = "k", **fields) -> DeadLetter:
     known = {"queue": "q", "task": "t", "task_id": "1", "exception": "ValueError", "message": "m"}
     return DeadLetter(key=key, **{**known, **fields})
@@ -49,7 +56,7 @@ def row(documents: DocumentStore) -> CatalogueImage:
     """The first generation of an image, with metadata and scores."""
     stored, _ = documents.accept_image(photo())
     documents.patch_metadata(*KEY, 1, {"tags": ["old"]})
-    documents.save_relevance([scored()])
+    documents.save_relevance(rows_of(scored()))
     return stored
 
 
@@ -145,7 +152,7 @@ class TestAcceptingAnImage:
         self, documents, row, changed
     ):
         documents.accept_image(photo(docid="B2"))
-        documents.save_relevance([scored(docid="B2")])
+        documents.save_relevance(rows_of(scored(docid="B2")))
         settle(documents, ImageState.DONE)
         stored, is_work = documents.accept_image(changed)
         assert is_work
@@ -274,14 +281,14 @@ class TestFence:
         return [
             documents.update_image(*KEY, generation, {"name": "slow"}),
             documents.patch_metadata(*KEY, generation, {"tags": ["slow"]}),
-            documents.save_relevance([scored(generation=generation, score=0.99)]),
+            documents.save_relevance(rows_of(scored(generation=generation, score=0.99))),
             documents.patch_relevance(*KEY, generation, {"quality": 99.0}),
         ]
 
     def test_a_slow_run_of_an_old_generation_cannot_overwrite_a_newer_photo(self, documents, row):
         new, _ = documents.accept_image(photo(sha256="new"))
         documents.patch_metadata(*KEY, 2, {"tags": ["new"]})
-        documents.save_relevance([scored(generation=2)])
+        documents.save_relevance(rows_of(scored(generation=2)))
         assert self.writes(documents, generation=1) == [False] * 4
         assert documents.image(*KEY) == new
         assert documents.metadata([KEY])[KEY].tags == ["new"]
@@ -393,11 +400,11 @@ class TestPixelFacts:
 
 
 class TestRelevance:
-    def test_a_page_is_read_by_businesses_and_categories(self, documents):
+    def test_rows_are_found_by_businesses_and_categories(self, documents):
         rows = []
         for docid in ("B1", "B2", "B3"):
             documents.accept_image(photo(docid=docid))
-            rows.append([scored(docid=docid, catid=catid) for catid in (ANY_CATEGORY, 3, 4)])
+            rows.append(rows_of(scored(3, docid), scored(4, docid)))
             assert documents.save_relevance(rows[-1])
         found = documents.relevance(["B1", "B3", "none"], [ANY_CATEGORY, 4])
         by_key = sorted(found, key=lambda one: (one.docid, one.catid))
@@ -406,21 +413,36 @@ class TestRelevance:
 
     def test_new_rows_of_an_image_replace_all_its_old_ones(self, documents, row):
         documents.accept_image(photo(product_id=8))
-        documents.save_relevance([scored(product_id=8)])
-        documents.save_relevance([scored(4), scored(5, score=None)])
+        documents.save_relevance(rows_of(scored(product_id=8)))
+        documents.save_relevance(rows_of(scored(4), scored(5, score=None)))
         found = documents.relevance(["B1"], [3, 4, 5])
         assert sorted((one.product_id, one.catid) for one in found) == [(7, 4), (7, 5), (8, 3)]
 
     def test_rows_of_several_images_or_of_none_are_refused(self, documents, row):
-        for rows in ([], [scored(), scored(product_id=8)], [scored(), scored(4, generation=2)]):
-            with pytest.raises(ValueError):
+        other, newer = scored(4, product_id=8), scored(4, generation=2)
+        for rows in ([], rows_of(scored(), other), rows_of(scored(), newer)):
+            with pytest.raises(ValueError, match="exactly one image"):
                 documents.save_relevance(rows)
         assert documents.relevance(["B1"], [3]) == [scored()]
 
+    def test_rows_without_the_image_before_any_category_are_refused(self, documents, row):
+        for rows in ([scored(score=0.9)], [*rows_of(scored(score=0.9)), *rows_of(scored(4))]):
+            with pytest.raises(ValueError, match="one row under 0"):
+                documents.save_relevance(rows)
+        assert documents.relevance(["B1"], [3]) == [scored()]
+
+    @pytest.mark.parametrize(
+        "own", [{"quality": 9.0}, {"one_class": True}, {"card": Card(url="/b.jpg")}]
+    )
+    def test_rows_that_do_not_agree_on_the_image_are_refused(self, documents, row, own):
+        with pytest.raises(ValueError, match="differ"):
+            documents.save_relevance(rows_of(scored(), scored(4, **own)))
+        assert documents.relevance(["B1"], [3]) == [scored()]
+
     def test_a_patch_reaches_every_category_of_the_image_and_no_other_image(self, documents, row):
-        documents.save_relevance([scored(3), scored(4)])
+        documents.save_relevance(rows_of(scored(3), scored(4)))
         documents.accept_image(photo(product_id=8))
-        documents.save_relevance([scored(3, product_id=8)])
+        documents.save_relevance(rows_of(scored(3, product_id=8)))
         assert documents.patch_relevance(*KEY, 1, {"card.alt": "a plate", "parts.match": 1.0})
         found = documents.relevance(["B1"], [3, 4])
         alts = sorted((one.product_id, one.catid, one.card.alt) for one in found)
@@ -434,9 +456,82 @@ class TestRelevance:
     def test_a_page_of_thousands_of_keys_is_read_at_once(self, documents, row):
         docids = [f"X{number}" for number in range(40_000)] + ["B1"]
         assert documents.relevance(docids, [3]) == [scored()]
-        assert documents.relevance(["B1"], range(40_000)) == [scored()]
+        assert len(documents.relevance(["B1"], range(40_000))) == 2
         assert list(documents.metadata([(docid, 7) for docid in docids])) == [KEY]
         assert [one.docid for one in documents.images(docids)] == ["B1"]
+
+
+class TestPage:
+    """What a page reads."""
+
+    def test_holds_every_image_of_a_business_with_its_scores_for_what_is_wanted_of_it(
+        self, documents
+    ):
+        for docid in ("B1", "B2", "B3"):
+            for product_id in (7, 8):
+                documents.accept_image(photo(docid=docid, product_id=product_id))
+        documents.save_relevance(rows_of(scored(3), scored(4, score=0.6)))
+        documents.save_relevance(rows_of(scored(3, product_id=8)))
+        documents.save_relevance(rows_of(scored(3, "B2"), scored(4, "B2")))
+        documents.save_relevance(rows_of(scored(3, "B3")))
+        page = documents.page({"B2": [4], "B1": [4, 3], "none": [3]})
+        assert found(page) == {
+            "B1": {7: {3: 0.5, 4: 0.6}, 8: {3: 0.5}},
+            "B2": {7: {4: 0.5}},
+            "none": {},
+        }
+        assert documents.page({}) == {}
+
+    def test_without_a_category_holds_the_images_alone(self, documents, row):
+        assert found(documents.page({"B1": []})) == {"B1": {7: {}}}
+
+    def test_says_what_an_order_is_made_from_and_what_is_shown(self, documents):
+        card = Card(
+            url="/a.jpg", perceptual_hash="0f" * 8, signature="1e" * 32, invalid=["blurred", "nsfw"]
+        )
+        documents.accept_image(photo())
+        documents.accept_image(photo(product_id=8))
+        documents.save_relevance(rows_of(scored(quality=70.0, one_class=True, card=card)))
+        documents.save_relevance(rows_of(scored(product_id=8, score=None)))
+        business = documents.page({"B1": [3]})["B1"]
+        hidden, plain = sorted(business.images)
+        assert (hidden.quality, hidden.one_class, hidden.findings) == (70.0, True, "blurred nsfw")
+        assert hidden.looks == bytes.fromhex("0f" * 8 + "1e" * 32)
+        assert (plain.one_class, plain.findings, plain.looks) == (None, "", b"")
+        assert Card(**documents.decoded([plain.card, hidden.card])[1]) == card
+        assert documents.decoded([business.scores[3][7][1]]) == [{"image": 0.4}]
+        assert documents.decoded([]) == []
+        assert (business.scores[3][7][0], business.scores[3][8][0]) == (0.5, None)
+
+    def test_shows_a_patch_at_once(self, documents, row):
+        patch = {"card.alt": "a plate", "card.invalid": ["nsfw"], "quality": 9.0}
+        assert documents.patch_relevance(*KEY, 1, patch)
+        [image] = documents.page({"B1": [3]})["B1"].images
+        [card] = documents.decoded([image.card])
+        assert (card["alt"], image.quality, image.findings) == ("a plate", 9.0, "nsfw")
+
+    def test_leaves_out_what_was_deleted(self, documents, row):
+        documents.delete_image(*KEY)
+        assert found(documents.page({"B1": [3]})) == {"B1": {}}
+
+    def test_of_thousands_of_businesses_is_read_at_once(self, documents, row):
+        wanted = {f"X{number}": [3, 4] for number in range(2_000)}
+        assert found(documents.page({**wanted, "B1": [3]}))["B1"] == {7: {3: 0.5}}
+
+
+def found(page: dict[str, PageImages]) -> dict[str, dict[int, dict[int, float | None]]]:
+    """The scores of a page by business, image and category."""
+    return {
+        docid: {
+            image.product_id: {
+                catid: scores[image.product_id][0]
+                for catid, scores in business.scores.items()
+                if image.product_id in scores
+            }
+            for image in business.images
+        }
+        for docid, business in page.items()
+    }
 
 
 class TestDeliveries:
@@ -600,7 +695,7 @@ def score_images(open_documents: Opener, writer: int) -> bool:
         documents.accept_image(photo(product_id=number))
     kept = [
         documents.save_relevance(
-            [scored(catid, product_id=number, score=score) for catid in (3, 4)]
+            rows_of(*(scored(catid, product_id=number, score=score) for catid in (3, 4)))
         )
         and documents.patch_relevance("B1", number, 1, {"card.alt": f"by {writer}"})
         for score in (0.1, float(writer))

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import exc
+from sqlalchemy import exc, text
 from sqlalchemy.dialects import sqlite as dialect
 
-from pipeline.errors import StoreUnavailable
+from pipeline.errors import ConfigurationError, StoreUnavailable
 from pipeline.records import AltTag, CatalogueImage
 from pipeline.stores import documents_sqlite, sqlite, vectors_sqlite
 from pipeline.stores.database import Database
@@ -41,7 +41,8 @@ def photo(product_id: int = 7) -> CatalogueImage:
 @pytest.mark.parametrize(
     ("statement", "searched"),
     [
-        ("_READ_RELEVANCE", "SEARCH imgrel USING PRIMARY KEY (docid=? AND catid=?)"),
+        ("_READ_PAGE", "SEARCH imgrel USING PRIMARY KEY (docid=? AND catid=?)"),
+        ("_READ_RELEVANCE_OF", "SEARCH imgrel USING PRIMARY KEY (docid=? AND catid=?)"),
         ("_DROP_RELEVANCE", "INDEX imgrel_of_image (docid=? AND product_id=?)"),
         ("_READ_METADATA", "(docid=? AND product_id=?)"),
         ("_READ_IMAGES_OF", "(docid=? AND product_id=?)"),
@@ -69,7 +70,8 @@ def test_the_images_that_were_done_last_are_read_in_the_order_of_their_index(doc
 
 def plan(path: Path, statement: str) -> list[str]:
     """The steps in which SQLite runs a statement of the document store."""
-    compiled = getattr(documents_sqlite, statement).compile(dialect=dialect.dialect())
+    read = getattr(documents_sqlite, statement)
+    compiled = (text(read) if isinstance(read, str) else read).compile(dialect=dialect.dialect())
     parameters = [json.dumps([]) if name.endswith("s") else 1 for name in compiled.positiontup]
     with closing(sqlite3.connect(path)) as connection:
         explained = connection.execute(f"EXPLAIN QUERY PLAN {compiled}", parameters).fetchall()
@@ -115,6 +117,13 @@ def test_every_connection_waits_logs_ahead_and_reaches_the_disk(documents):
             for name in ("busy_timeout", "journal_mode", "synchronous")
         }
     assert pragmas == {"busy_timeout": 30_000, "journal_mode": "wal", "synchronous": 2}
+
+
+def test_a_file_with_columns_of_another_release_is_refused_and_says_what_to_do(path):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE imgrel (docid, catid, product_id, body NOT NULL)")
+    with pytest.raises(ConfigurationError, match=r"imgrel.*body.*JUSTLENS_DATA_DIR"):
+        SqliteDocuments(f"sqlite:///{path}").businesses(["B1"])
 
 
 def test_nothing_is_opened_before_the_first_use(path):
