@@ -14,6 +14,7 @@ from api import (
     page,
     pictures,
     relevancy,
+    upload,
 )
 from api.wiring import Open, application, open_services
 
@@ -34,6 +35,7 @@ def create(open_services: Open = open_services) -> FastAPI:
             page.router,
             operations_page.router,
             alt_texts_page.router,
+            upload.router,
         ],
         sorted({*ingest.NEEDS, *relevancy.NEEDS, *catalogue.NEEDS, *alt_texts.NEEDS}),
         open_services,

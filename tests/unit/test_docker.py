@@ -108,7 +108,12 @@ def test_every_address_of_a_server_is_given() -> None:
     addresses = {
         f"JUSTLENS_{name.upper()}" for name in Settings.model_fields if name.endswith("_url")
     }
-    optional = {"JUSTLENS_CDN_PUBLIC_URL", "JUSTLENS_CDN_PURGE_URL", "JUSTLENS_OPENAI_URL"}
+    optional = {
+        "JUSTLENS_CDN_PUBLIC_URL",
+        "JUSTLENS_CDN_PURGE_URL",
+        "JUSTLENS_OPENAI_URL",
+        "JUSTLENS_PUBLIC_PICTURES_URL",
+    }
     for name, service in services("compose.yaml"):
         if service.get("image") == "justlens":
             assert addresses - optional <= set(service["environment"]), name
