@@ -100,11 +100,13 @@ export class Photo {
     if (state === "done") {
       this.state = "done";
       this.mark(failed.length ? "Done, in part" : "Done", failed.length ? "is-warn" : "is-good");
-      if (failed.length) this.say(failed.map(({ detail }) => detail).filter(Boolean).join(" "));
+      this.trouble = failed.map(({ detail }) => detail).join(" ");
+      this.say(this.trouble);
     } else if (state === "failed" || state === "deleted") {
       this.state = "failed";
       this.mark(state === "failed" ? "Failed" : "Deleted", "is-bad");
-      this.say(failure);
+      // Without the name of the exception, which stands before it.
+      this.say(failure.replace(/^[A-Z]\w+: /, ""));
     } else if (this.ended) {
       const item = this.element.querySelector(`[data-stage="${first}"]`);
       this.mark(item?.dataset.running ?? "Finishing", "is-busy");
@@ -114,12 +116,11 @@ export class Photo {
 
   // What the catalogue says of a photo that is through.
   describe({ alt, valid, reasons, quality }) {
-    if (valid) {
-      this.say(`“${alt}” Quality ${Math.round(quality)} of 100.`);
-    } else {
-      this.mark("Not shown", "is-warn");
-      this.say(reasons.map(({ detail }) => detail).join(" "));
-    }
+    const known = valid
+      ? `“${alt}” Quality ${Math.round(quality)} of 100.`
+      : reasons.map(({ detail }) => detail).join(" ");
+    if (!valid) this.mark("Not shown", "is-warn");
+    this.say(`${known} ${this.trouble}`);
   }
 
   mark(text, kind = "") {

@@ -60,7 +60,7 @@ def visit(browser: Browser, address: str) -> Iterator[Visit]:
     complaints: list[str] = []
     contexts = []
 
-    def open_page(path: str = "/", *, wait: bool = True, **context: object) -> Page:
+    def open_page(path: str = "/", **context: object) -> Page:
         own = browser.new_context(**context)  # type: ignore[arg-type]
         contexts.append(own)
         page = own.new_page()
@@ -72,8 +72,6 @@ def visit(browser: Browser, address: str) -> Iterator[Visit]:
         )
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(address + path)
-        if wait:
-            page.wait_for_load_state("networkidle")
         return page
 
     yield open_page
@@ -82,9 +80,9 @@ def visit(browser: Browser, address: str) -> Iterator[Visit]:
     assert complaints == []
 
 
-def barriers(page: Page) -> list[str]:
-    """What axe finds that keeps people from using a page, serious and critical."""
-    found = Axe().run(page).response["violations"]
+def barriers(page: Page, within: str = "html") -> list[str]:
+    """What axe finds that keeps people from using a page, or a part of it: serious and critical."""
+    found = Axe().run(page, within).response["violations"]
     return [
         f"{one['id']}: {node['target']} {node['failureSummary']}"
         for one in found
