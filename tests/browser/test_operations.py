@@ -187,6 +187,7 @@ def test_what_happens_meanwhile_appears_by_itself_and_is_announced(
 
 def test_paused_it_stays_as_it_is(visit: Visit, services: Services, outbox: Outbox) -> None:
     page = visit("/operations")
+    page.wait_for_load_state("networkidle")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.get_by_role("button", name="Pause").click()
