@@ -13,16 +13,14 @@ from api import alt_texts, pictures
 from api.problems import problem_responses
 from api.wiring import Services, ServicesOf, application
 from pipeline.catalogue import Reason, contract_reasons, image_findings, in_words
-from pipeline.duplicates import duplicates
 from pipeline.errors import ObjectMissing, UnknownBusiness
+from pipeline.looks import Looks
 from pipeline.messages import DocId, ProductId
 from pipeline.records import (
-    ANY_CATEGORY,
     Business,
     CatalogueImage,
     Flags,
     ImageMetadata,
-    ImageRelevance,
     ImageState,
 )
 from pipeline.stores.objects import CACHE_CONTROL, check_key, content_type_of
@@ -215,21 +213,22 @@ def _twins(services: Services, docids: Sequence[str]) -> dict[tuple[str, int], i
     Best is what has the higher quality, then the older id. What is hidden for another reason is
     neither: another image must not be missed for its sake.
     """
-    rules = services.settings.rules
-    by_business: dict[str, list[ImageRelevance]] = {docid: [] for docid in docids}
-    for row in services.stores.documents.relevance(docids, [ANY_CATEGORY]):
-        if not rules.hides(row.card.invalid):
-            by_business[row.docid].append(row)
+    chosen = services.settings
+    page = services.stores.documents.page(dict.fromkeys(docids, ()))
+    ordered = {
+        docid: sorted(
+            (image for image in found.images if not chosen.rules.hides(image.findings.split())),
+            key=lambda image: (-image.quality, image.product_id),
+        )
+        for docid, found in page.items()
+    }
+    twins = Looks([[image.looks for image in images] for images in ordered.values()]).twins(
+        chosen.duplicate_bits, chosen.duplicate_likely_bits, chosen.duplicate_cosine
+    )
     return {
-        (docid, product_id): better
-        for docid, rows in by_business.items()
-        for product_id, better in duplicates(
-            [
-                (row.product_id, row.card.perceptual_hash)
-                for row in sorted(rows, key=lambda row: (-row.quality, row.product_id))
-            ],
-            services.settings.duplicate_bits,
-        ).items()
+        (docid, images[place].product_id): images[better].product_id
+        for (docid, images), found in zip(ordered.items(), twins, strict=True)
+        for place, better in found.items()
     }
 
 

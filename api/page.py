@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse
 from api.html import TEMPLATES, render
 from api.problems import RETRY_AFTER, status_of
 from api.wiring import Services, ServicesOf
+from pipeline.alt_text import plainest
 from pipeline.errors import JustLensError
 from pipeline.queries import LONGEST_QUERY, fold
 from pipeline.ranking import Picture
@@ -183,7 +184,7 @@ def _parts(picture: Picture) -> list[Part]:
 
 
 def _alt(picture: Picture, business: BusinessPictures) -> str:
-    return picture.alt or f"Photo of {business.name}"
+    return picture.alt or plainest(business.name)
 
 
 def _share(value: float) -> str:

@@ -9,7 +9,7 @@ of 256 projections on random directions (SimHash, Charikar 2002, doi:10.1145/509
 share of bits in which two of them differ is the angle between the vectors, divided by pi.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +25,9 @@ UNRELATED_BITS = HASH_BITS // 2
 
 _BY_HASH = np.clip(1 - np.arange(HASH_BITS + 1) / UNRELATED_BITS, 0.0, None)
 _COSINES = np.cos(np.pi * np.arange(SIGNATURE_BITS + 1) / SIGNATURE_BITS)
+
+# Bounds the memory of a comparison of all with all; a page of businesses is one.
+PAIRS_AT_ONCE = 2_000_000
 
 _HASH_BYTES = HASH_BITS // 8
 _BYTES = _HASH_BYTES + SIGNATURE_BITS // 8
@@ -51,6 +54,7 @@ class Looks:
     """
 
     def __init__(self, groups: Sequence[Sequence[bytes]]) -> None:
+        self._given = groups
         every = [looks for group in groups for looks in group]
         sizes = [len(looks) for looks in every]
         if min(sizes, default=_BYTES) < _BYTES:
@@ -64,25 +68,56 @@ class Looks:
         self._has_signature = known == _BYTES
         self._groups = np.arange(len(groups))
 
-    def copies(self, bits: int, likely_bits: int, cosine: float) -> list[tuple[int, int, int]]:
-        """Pictures (g, i) and (g, j), i < j, that are copies of each other, as (g, i, j) in order.
+    def twins(self, bits: int, likely_bits: int, cosine: float) -> list[dict[int, int]]:
+        """By group: of pictures that look the same all but the first, with the first's place.
+
+        A picture that is like a twin alone is none itself.
 
         Args:
             bits: hashes that differ in at most so many are of one picture.
             likely_bits: so are those up to here, if the vectors say the same.
             cosine: the least one at which they do.
         """
-        hashes = self._words[..., 0]
-        apart = np.bitwise_count(hashes[:, :, None] ^ hashes[:, None, :])  # (G, N, N)
+        groups, size = self._has_hash.shape
+        if groups > 1 and groups * size * size > PAIRS_AT_ONCE:
+            # One of them may be large: each by itself takes no more than its own size.
+            return [Looks([group]).twins(bits, likely_bits, cosine)[0] for group in self._given]
+        twins: list[dict[int, int]] = [{} for _ in range(groups)]
+        left = self._has_hash.copy()
+        at_once = max(1, PAIRS_AT_ONCE // max(1, groups * size))
+        for start in range(0, size, at_once):
+            rows = slice(start, start + at_once)
+            for group, first, second in self._copies(rows, left, bits, likely_bits, cosine):
+                if first not in twins[group]:
+                    twins[group].setdefault(second, first)
+            if rows.stop < size:
+                for group, found in enumerate(twins):
+                    left[group, list(found)] = False
+        return twins
+
+    def _copies(
+        self, rows: slice, left: np.ndarray, bits: int, likely_bits: int, cosine: float
+    ) -> Iterable[tuple[int, int, int]]:
+        """Pictures (g, i) in ``rows`` and (g, j), i < j, that are copies of each other, in order.
+
+        Args:
+            left: which pictures (G, N) are looked at.
+        """
+        behind = slice(rows.start, None)
+        hashes = self._words[:, behind, 0]
+        of_rows = hashes[:, : rows.stop - rows.start, None]
+        apart = np.bitwise_count(of_rows ^ hashes[:, None, :])  # (G, rows, N - start)
+        places = np.arange(apart.shape[2])
         near = apart <= max(bits, likely_bits)
-        near &= _upper(near.shape[1])
+        near &= places[: apart.shape[1], None] < places
+        near &= left[:, rows, None] & left[:, None, behind]
         groups, first, second = np.nonzero(near)
         near_bits = apart[groups, first, second]
+        first, second = first + rows.start, second + rows.start
         words = self._words[groups, first] ^ self._words[groups, second]
         known = self._has_signature[groups, first] & self._has_signature[groups, second]
         same = (near_bits <= bits) | (known & (_cosines(np.bitwise_count(words)) >= cosine))
-        same &= self._has_hash[groups, first] & self._has_hash[groups, second]
-        return list(zip(*(part[same].tolist() for part in (groups, first, second)), strict=True))
+        return zip(*(part[same].tolist() for part in (groups, first, second)), strict=True)
 
     def likeness(self, places: np.ndarray) -> np.ndarray:
         """How much pictures (G, N) look like that at a place (G,) of their group, 0..1.
@@ -109,12 +144,6 @@ def _cosines(apart: np.ndarray) -> np.ndarray:
     bits += apart[..., 3]
     bits += apart[..., 4]
     return _COSINES[bits]
-
-
-@lru_cache
-def _upper(size: int) -> np.ndarray:
-    """Above the diagonal (size, size)."""
-    return np.triu(np.ones((size, size), bool), 1)
 
 
 @lru_cache

@@ -148,7 +148,9 @@ def rank(page: Sequence[Asked], decoded: Decode, settings: Settings, limit: int)
     hides = _hiding(settings.rules)
     orders = [sorted(_candidates(asked.images, asked.wanted, hides, settings)) for asked in page]
     looks = Looks([[image.looks for _, _, _, image, _ in order] for order in orders])
-    twins = _twins(looks, len(orders), settings)
+    twins = looks.twins(
+        settings.duplicate_bits, settings.duplicate_likely_bits, settings.duplicate_cosine
+    )
     carousels = _diverse(orders, twins, looks, settings)
     choices = [
         _choose(*business, hides, settings, limit)
@@ -243,18 +245,6 @@ def _candidates(
         elif image.one_class:
             candidates.append((True, -image.quality / 100, image.product_id, image, None))
     return candidates
-
-
-def _twins(looks: Looks, businesses: int, settings: Settings) -> list[dict[int, int]]:
-    """By business: of pictures that look the same, all but the first, with the first's place."""
-    twins: list[dict[int, int]] = [{} for _ in range(businesses)]
-    copies = looks.copies(
-        settings.duplicate_bits, settings.duplicate_likely_bits, settings.duplicate_cosine
-    )
-    for business, first, second in copies:
-        if first not in twins[business]:
-            twins[business].setdefault(second, first)
-    return twins
 
 
 def _diverse(

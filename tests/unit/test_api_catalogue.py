@@ -121,7 +121,7 @@ def test_many_businesses_are_looked_at_in_as_many_reads_as_one(
     asked = {"docids": ["garage", "nobody", "cafe", "new", "past", "cafe"], "valid": False}
     with counted_reads(shops) as reads:
         body = reader.post("/v1/catalogue/images", json=asked).json()
-    assert sorted(reads) == ["businesses", "images", "metadata", "relevance"]
+    assert sorted(reads) == ["businesses", "images", "metadata", "page"]
     found = {
         one["docid"]: [image["product_id"] for image in one["images"]] for one in body["businesses"]
     }

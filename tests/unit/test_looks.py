@@ -1,8 +1,11 @@
 """Which pictures look alike."""
 
+import random
+
 import numpy as np
 import pytest
 
+from pipeline import looks
 from pipeline.looks import SIGNATURE_BITS, Looks, encoded, signature
 
 LIMITS = {"bits": 6, "likely_bits": 14, "cosine": 0.97}
@@ -58,33 +61,56 @@ def test_signatures_are_the_same_in_every_release() -> None:
 def test_copies_are_told_by_the_hash_or_by_hash_and_vector_together(
     vector: np.ndarray, bits: int, cosine: float, are_copies: bool
 ) -> None:
-    looks = pair(bits, signature(vector), signature(turned(vector, cosine, 1)))
-    assert looks.copies(**LIMITS) == ([(0, 0, 1)] if are_copies else [])
+    alike = pair(bits, signature(vector), signature(turned(vector, cosine, 1)))
+    assert alike.twins(**LIMITS) == [{1: 0} if are_copies else {}]
 
 
 def test_without_a_signature_the_hash_alone_tells_copies(vector: np.ndarray) -> None:
     for first, second in (("", ""), (signature(vector), "")):
-        assert pair(6, first, second).copies(**LIMITS) == [(0, 0, 1)]
-        assert pair(7, first, second).copies(**LIMITS) == []
+        assert pair(6, first, second).twins(**LIMITS) == [{1: 0}]
+        assert pair(7, first, second).twins(**LIMITS) == [{}]
 
 
 def test_nothing_is_like_a_picture_whose_looks_are_not_known(vector: np.ndarray) -> None:
     known = encoded(hashed(0), signature(vector))
-    looks = Looks([[known, b"", b""], [known]])
-    assert looks.copies(**LIMITS) == []
-    assert looks.likeness(np.array([0, 0])).tolist() == [[1, 0, 0], [1, 0, 0]]
-    assert looks.likeness(np.array([1, 0])).tolist() == [[0, 0, 0], [1, 0, 0]]
+    alike = Looks([[known, b"", b""], [known]])
+    assert alike.twins(**LIMITS) == [{}, {}]
+    assert alike.likeness(np.array([0, 0])).tolist() == [[1, 0, 0], [1, 0, 0]]
+    assert alike.likeness(np.array([1, 0])).tolist() == [[0, 0, 0], [1, 0, 0]]
 
 
 def test_pictures_are_compared_within_their_group(vector: np.ndarray) -> None:
-    looks = Looks([[encoded(hashed(0), "")], [], [encoded(hashed(40), ""), encoded(hashed(2), "")]])
-    assert looks.copies(**LIMITS) == []
-    assert looks.likeness(np.array([0, 0, 1])).shape == (3, 2)
+    alike = Looks([[encoded(hashed(0), "")], [], [encoded(hashed(40), ""), encoded(hashed(2), "")]])
+    assert alike.twins(**LIMITS) == [{}, {}, {}]
+    assert alike.likeness(np.array([0, 0, 1])).shape == (3, 2)
 
 
-def test_copies_come_in_order() -> None:
+def test_of_pictures_that_look_the_same_the_first_is_none_of_the_twins() -> None:
     same = [encoded(hashed(0), "")] * 3
-    assert Looks([same, same[:2]]).copies(**LIMITS) == [(0, 0, 1), (0, 0, 2), (0, 1, 2), (1, 0, 1)]
+    assert Looks([same, same[:2]]).twins(**LIMITS) == [{1: 0, 2: 0}, {1: 0}]
+
+
+def test_what_is_like_a_twin_alone_is_none() -> None:
+    row = [encoded(hashed(bits), "") for bits in (0, 5, 10, 15)]
+    assert Looks([row]).twins(**LIMITS) == [{1: 0, 3: 2}]
+
+
+def test_many_pictures_are_compared_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    pick = random.Random(3)
+    shots = [pick.getrandbits(64) for _ in range(9)]
+    groups = [
+        [
+            encoded(
+                f"{pick.choice(shots) ^ (1 << pick.randrange(64)) ^ pick.randrange(64):016x}", ""
+            )
+            for _ in range(size)
+        ]
+        for size in (70, 100)
+    ]
+    at_once = Looks(groups).twins(**LIMITS)
+    assert all(len(twins) > 40 for twins in at_once)
+    monkeypatch.setattr(looks, "PAIRS_AT_ONCE", 600)
+    assert Looks(groups).twins(**LIMITS) == at_once
 
 
 def test_likeness_is_what_hash_or_vector_say_whichever_is_more(vector: np.ndarray) -> None:
@@ -98,5 +124,5 @@ def test_likeness_is_what_hash_or_vector_say_whichever_is_more(vector: np.ndarra
 
 
 def test_no_pictures_at_all_are_no_trouble() -> None:
-    assert Looks([]).copies(**LIMITS) == []
-    assert Looks([[], []]).copies(**LIMITS) == []
+    assert Looks([]).twins(**LIMITS) == []
+    assert Looks([[], []]).twins(**LIMITS) == [{}, {}]
