@@ -115,7 +115,9 @@ class Services:
         return Serving(
             self.stores,
             TextEmbeddings(_guarded(text), text.identity, vectors),
-            TextEmbeddings(_guarded(image_text.encode_names), space, vectors),
+            TextEmbeddings(
+                _guarded(image_text.encode_names), space, vectors, _guarded(image_text.classes)
+            ),
             _guarded(text.pieces),
             _guarded(image_text.background_names),
             self.settings,

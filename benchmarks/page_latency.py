@@ -32,6 +32,7 @@ from pipeline.records import (
 )
 from pipeline.serving import Page
 from pipeline.settings import Settings
+from pipeline.stores.vectors import ImageVectorKind
 
 BUSINESSES = 25
 PHOTOS = 40
@@ -123,15 +124,16 @@ def _save_photo(
             parts = {"image": score, "image_cosine": score / 2, "description": score}
             rows.append(ImageRelevance(catid=category.catid, score=score, parts=parts, **common))
     stores.documents.save_relevance(rows)
+    classes = services.image_text_encoder.classes()
     size = services.text_encoder([""]).shape[1]
-    spaces = (
-        (services.image_text_encoder.space, "picture"),
-        (services.text_encoder.identity, "description"),
+    spaces: tuple[tuple[str, ImageVectorKind, int], ...] = (
+        (services.image_text_encoder.space, "picture", size if classes is None else len(classes)),
+        (services.text_encoder.identity, "description", size),
     )
-    for model, kind in spaces:
-        vector = vectors.normal(size=size)
+    for model, kind, length in spaces:
+        vector = np.abs(vectors.normal(size=length))
         vector /= np.linalg.norm(vector)
-        stores.vectors.save_image(model, kind, docid, product_id, vector)  # type: ignore[arg-type]
+        stores.vectors.save_image(model, kind, docid, product_id, vector)
 
 
 def misspelt() -> list[str]:

@@ -33,7 +33,7 @@ def describe(source: Path, *, business: str, categories: Sequence[str], json_out
             categories=categories,
             prompt=chosen.prompt,
         )
-        similarities = encoder.encode_names(categories) @ embedding.vector
+        similarities = encoder.encode_names(categories) @ encoder.among_texts(embedding.vector)
     except (OSError, ModelError) as error:
         raise JustLensError(str(error)) from error
     quality = measure(rgb)

@@ -137,7 +137,8 @@ def _minilm(target: Path, weights: Path) -> None:
 
 
 def _efficientnet_lite0(target: Path, weights: Path) -> None:
-    """The classifier with its softmax, its classes, and their embeddings by MiniLM."""
+    """The classifier with its softmax, its classes and their neighbours, and their embeddings by
+    MiniLM."""
     import timm
     import torch
     from timm.data import ImageNetInfo
@@ -174,6 +175,7 @@ def _efficientnet_lite0(target: Path, weights: Path) -> None:
         expected = classifier(probes).numpy()
     verified("EfficientNet-Lite0", _run_onnx(path, {"pixels": probes.numpy()}), expected)
 
+    neighbours = _nearest(network.state_dict()["classifier.weight"].numpy())
     information = ImageNetInfo()
     classes = []
     for index in range(information.num_classes()):
@@ -183,6 +185,7 @@ def _efficientnet_lite0(target: Path, weights: Path) -> None:
             {
                 "name": DISTINCT_NAMES.get(index, name),
                 "definition": detailed.removeprefix(f"{name}: "),
+                "neighbours": neighbours[index],
             }
         )
     (target / "classes.json").write_text(json.dumps(classes, indent=0))
@@ -192,6 +195,18 @@ def _efficientnet_lite0(target: Path, weights: Path) -> None:
 
     make("minilm", weights)
     class_vectors(target, MiniLM(weights=weights, threads=os.cpu_count() or 1))
+
+
+def _nearest(rows: np.ndarray, count: int = 10) -> list[list[int]]:
+    """Of each row of a classifier's last layer the rows nearest in direction, nearest first.
+
+    What is common to all rows is taken away: it says nothing of a class.
+    """
+    directions = rows - rows.mean(axis=0)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    cosines = directions @ directions.T
+    np.fill_diagonal(cosines, -np.inf)
+    return np.argsort(-cosines, axis=1)[:, :count].tolist()
 
 
 def _compact(target: Path, weights: Path) -> None:

@@ -7,13 +7,14 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import cv2
 import numpy as np
 
 from models import artefacts
 from models.base import Model
+from models.class_words import everyday
 from models.errors import UnsuitableInput
 from models.onnx_session import open_session
 from models.text import MiniLM, TextEncoder
@@ -36,9 +37,11 @@ class Label:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageEmbedding:
-    """A picture's unit vector, float32 of shape (dimension,), and its most probable classes.
+    """A picture's unit vector, float32, and its most probable classes.
 
-    An encoder without classes of its own gives no labels: any names can be its classes.
+    The vector lies among those of texts, (dimension,), or weighs the classes of the encoder, (K,):
+    see `ImageTextEncoder.classes`. An encoder without classes of its own gives no labels: any names
+    can be its classes.
     """
 
     vector: np.ndarray
@@ -46,7 +49,7 @@ class ImageEmbedding:
 
 
 class ImageTextEncoder(Model):
-    """Turns pictures and texts into unit vectors of one space.
+    """Turns pictures and texts into unit vectors that can be compared.
 
     Parameters
     ----------
@@ -54,6 +57,10 @@ class ImageTextEncoder(Model):
         The one that the process has already. A backend that makes its text vectors with a
         sentence encoder uses it instead of loading a second copy; the others leave it alone.
     """
+
+    templates: ClassVar[tuple[str, ...]] = ("{}",)
+    """A name's vector is the mean of what these make of it: the prompt ensembles of CLIP, Radford
+    et al. 2021 (arXiv:2103.00020), section 3.1.4. Whoever changes them raises `version`."""
 
     def __init__(
         self, *, weights: Path, threads: int, text_encoder: TextEncoder | None = None
@@ -81,7 +88,22 @@ class ImageTextEncoder(Model):
 
         A category or a query is a name; a sentence that describes a picture is a text.
         """
-        return self.encode_texts(names)
+        prompts = [template.format(name) for name in names for template in self.templates]
+        vectors = self.encode_texts(prompts)
+        ensembles = vectors.reshape(len(names), len(self.templates), vectors.shape[1])
+        return unit(ensembles.mean(axis=1))
+
+    def classes(self) -> np.ndarray | None:
+        """Unit vectors of the classes that a picture's vector weighs, float32 (K, dimension).
+
+        None: a picture's vector is itself one among those of texts.
+        """
+        return None
+
+    def among_texts(self, picture: np.ndarray) -> np.ndarray:
+        """The unit vector (dimension,) among those of texts that stands for a picture's vector."""
+        classes = self.classes()
+        return picture if classes is None else unit(picture @ classes)
 
     @abstractmethod
     def background_names(self) -> list[str]:
@@ -97,26 +119,28 @@ class _Loaded(NamedTuple):
     session: "onnxruntime.InferenceSession"
     names: list[str]
     indices: dict[str, int]
-    vectors: np.ndarray
 
 
 class ConSE(ImageTextEncoder):
-    """EfficientNet-Lite0's probabilities turned into a vector of a sentence encoder's space.
+    """EfficientNet-Lite0's probabilities, and its classes in a sentence encoder's space.
 
-    The vector is the probability-weighted sum of the sentence embeddings of the most probable
-    classes, scaled to length 1: ConSE, Norouzi et al. 2014 (arXiv:1312.5650). The classifier is the
-    Lite variant of EfficientNet, Tan and Le 2019 (arXiv:1905.11946), trained on ImageNet-1k.
+    After ConSE, Norouzi et al. 2014 (arXiv:1312.5650): what a classifier has never been taught is
+    reached through what its classes mean. There the embeddings of the classes are mixed and then
+    compared; here a picture stays a mixture of classes, so that each can be compared by itself. The
+    classifier is the Lite variant of EfficientNet, Tan and Le 2019 (arXiv:1905.11946), trained on
+    ImageNet-1k.
 
     Parameters
     ----------
     text_encoder:
-        Encodes class names and texts; MiniLM of its own if none is given.
-    classes:
+        Encodes classes and texts; MiniLM of its own if none is given.
+    most:
         How many of the most probable classes make the vector (T in the paper).
     """
 
     name = "efficientnet-lite0-conse"
-    version = "1"
+    version = "2"
+    templates = ("{}", "a photo of things sold at {}", "you can find this at {}")
     images_per_pass = 8
 
     def __init__(
@@ -125,12 +149,13 @@ class ConSE(ImageTextEncoder):
         weights: Path,
         threads: int,
         text_encoder: TextEncoder | None = None,
-        classes: int = 10,
+        most: int = 10,
     ) -> None:
         super().__init__(weights=weights, threads=threads)
         self._owns_text_encoder = text_encoder is None
         self._text_encoder = text_encoder or MiniLM(weights=weights, threads=threads)
-        self._classes = classes
+        self._most = most
+        self._classes: np.ndarray | None = None
 
     @property
     def identity(self) -> str:
@@ -138,7 +163,7 @@ class ConSE(ImageTextEncoder):
 
     @property
     def space(self) -> str:
-        """The text encoder's: picture vectors of different text encoders do not mix."""
+        """The text encoder's: vectors of different text encoders do not mix."""
         return f"{self.identity}+{self._text_encoder.identity}"
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[ImageEmbedding]:
@@ -153,21 +178,30 @@ class ConSE(ImageTextEncoder):
         return embeddings
 
     def vector_from_labels(self, labels: Sequence[Label]) -> np.ndarray:
-        """The vector that these labels make, float32 of shape (dimension,) and of length 1.
+        """The vector that these labels make: their probabilities, brought to length 1.
 
-        With the labels stored, a new text encoder needs this product and not the pictures. Raises
+        It does not depend on the text encoder: a new one needs neither labels nor pictures. Raises
         `UnsuitableInput` for a label that is not one of the classes, or for no labels.
         """
         loaded: _Loaded = self.load()
-        try:
-            indices = [loaded.indices[label.name] for label in labels]
-        except KeyError as error:
-            raise UnsuitableInput(f"{self.name} has no class {error.args[0]!r}") from error
-        weights = np.array([label.probability for label in labels], dtype=np.float32)
-        return _weighted(loaded.vectors[indices], weights)
+        vector = np.zeros(len(loaded.names), dtype=np.float32)
+        for label in labels:
+            if label.name not in loaded.indices:
+                raise UnsuitableInput(f"{self.name} has no class {label.name!r}")
+            vector[loaded.indices[label.name]] = label.probability
+        if not vector.any():
+            raise UnsuitableInput("labels without any probability make no vector")
+        return unit(vector)
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         return self._text_encoder(texts)
+
+    def classes(self) -> np.ndarray:
+        """(1000, dimension); the classifier itself is not loaded for it."""
+        if self._classes is None:
+            folder = artefacts.ensure(self.weights, "efficientnet-lite0")
+            self._classes = class_vectors(folder, self._text_encoder)
+        return self._classes
 
     def background_names(self) -> list[str]:
         """The first name of every class, each once, in the classifier's order."""
@@ -175,15 +209,14 @@ class ConSE(ImageTextEncoder):
 
     def unload(self) -> None:
         super().unload()
+        self._classes = None
         if self._owns_text_encoder:
             self._text_encoder.unload()
 
     def _embed(self, loaded: _Loaded, probabilities: np.ndarray) -> ImageEmbedding:
-        top = np.argsort(-probabilities, kind="stable")[: self._classes]
-        return ImageEmbedding(
-            vector=_weighted(loaded.vectors[top], probabilities[top]),
-            labels=tuple(Label(loaded.names[index], float(probabilities[index])) for index in top),
-        )
+        top = np.argsort(-probabilities, kind="stable")[: self._most]
+        labels = tuple(Label(loaded.names[index], float(probabilities[index])) for index in top)
+        return ImageEmbedding(self.vector_from_labels(labels), labels)
 
     def _load(self) -> _Loaded:
         folder = artefacts.ensure(self.weights, "efficientnet-lite0")
@@ -192,7 +225,6 @@ class ConSE(ImageTextEncoder):
             session=open_session(folder / "model.onnx", self.threads),
             names=names,
             indices={name: index for index, name in enumerate(names)},
-            vectors=class_vectors(folder, self._text_encoder),
         )
 
 
@@ -220,17 +252,24 @@ def prepare(image: np.ndarray) -> np.ndarray:
 
 
 def class_vectors(folder: Path, encoder: TextEncoder) -> np.ndarray:
-    """Sentence embeddings of the classes, each as "name: definition", of shape (1000, dimension).
+    """What each class means: unit vectors of shape (1000, dimension).
 
-    A class with its definition is ranked better than its bare name. They are kept beside the
-    classifier, one file per text encoder.
+    Half of it is what the class is called and how it is defined, the other half the same of the ten
+    classes that the classifier itself sees nearest to it: the words "horizontal bar" alone do not
+    say that it is found where barbells and balance beams are. They are kept beside the classifier,
+    one file per text encoder.
     """
-    safe = "".join(sign if sign.isalnum() or sign in "-_.@" else "_" for sign in encoder.identity)
+    key = f"{ConSE.version}-{encoder.identity}"
+    safe = "".join(sign if sign.isalnum() or sign in "-_.@" else "_" for sign in key)
     kept = folder / f"classes-{safe}.npy"
     if kept.exists():
         return np.load(kept)
     classes = json.loads((folder / "classes.json").read_text())
-    vectors = encoder([f"{item['name']}: {item['definition']}" for item in classes])
+    called = [everyday(item["name"]) for item in classes]
+    defined = [f"{item['name']}: {item['definition']}" for item in classes]
+    own = unit(encoder([*called, *defined]).reshape(2, len(classes), -1).sum(axis=0))
+    around = own[[item["neighbours"] for item in classes]].mean(axis=1)
+    vectors = unit(own + unit(around))
     if os.access(folder, os.W_OK):
         handle, started = tempfile.mkstemp(dir=folder, suffix=".part")
         with os.fdopen(handle, "wb") as file:
@@ -240,9 +279,6 @@ def class_vectors(folder: Path, encoder: TextEncoder) -> np.ndarray:
     return vectors
 
 
-def _weighted(vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    total = weights @ vectors
-    length = float(np.linalg.norm(total))
-    if length == 0:
-        raise UnsuitableInput("labels without any probability make no vector")
-    return (total / length).astype(np.float32)
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """The same directions, float32, each row of length 1."""
+    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)

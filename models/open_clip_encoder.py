@@ -71,16 +71,13 @@ class OpenClip(ImageTextEncoder):
 
     name = "open-clip"
     version = "1"
-    """Raised, too, when `templates` change: the vectors of names do with them."""
 
-    templates: ClassVar[tuple[str, ...]] = (
+    templates = (
         "{}.",
         "a photo of {}.",
         "a photo taken at {}.",
         "a photo of what {} are known for.",
     )
-    """A name's vector is the mean of what these make of it: the prompt ensembles of the CLIP paper,
-    section 3.1.4, for names of businesses."""
 
     images_per_pass: ClassVar[int] = 8
     images_per_pass_on_gpu: ClassVar[int] = 64
@@ -120,12 +117,6 @@ class OpenClip(ImageTextEncoder):
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         return self._texts(texts)
-
-    def encode_names(self, names: Sequence[str]) -> np.ndarray:
-        prompts = [template.format(name) for name in names for template in self.templates]
-        vectors = self._texts(prompts)
-        means = vectors.reshape(len(names), len(self.templates), vectors.shape[1]).mean(axis=1)
-        return means / np.linalg.norm(means, axis=1, keepdims=True)
 
     def background_names(self) -> list[str]:
         return self._texts.things()

@@ -17,12 +17,21 @@ class TextEmbeddings:
         encode: the model.
         model: its identity, under which the vectors are stored.
         vectors: the store.
+        classes: unit vectors (K, D) of the classes that the vectors of pictures weigh; none where
+            pictures lie among the texts.
     """
 
-    def __init__(self, encode: Encode, model: str, vectors: VectorStore) -> None:
+    def __init__(
+        self,
+        encode: Encode,
+        model: str,
+        vectors: VectorStore,
+        classes: Callable[[], np.ndarray | None] = lambda: None,
+    ) -> None:
         self._encode = encode
         self.model = model
         self._vectors = vectors
+        self.classes = classes
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors (N, D), float32, in the order of ``texts``; one read, one forward call."""

@@ -1,7 +1,8 @@
 """The relevance of an image to a category: one formula for stored scores and for live queries."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -30,25 +31,22 @@ class Target:
 
     name: str
     text: np.ndarray  # (D,) for descriptions
-    image: np.ndarray  # (D',) for pictures
+    image: np.ndarray  # (D',) for pictures, or for the classes that they are mixtures of
     rivals: np.ndarray  # (B,) bool: names of the background that are not its near-synonyms
 
 
-def log_share(
-    vectors: np.ndarray, target: np.ndarray, rivals: np.ndarray, scale: float
-) -> np.ndarray:
-    """Log-softmax (N,) of each vector's cosine with the target among those with its rivals.
+def shares(own: np.ndarray, rivals: np.ndarray, scale: float) -> np.ndarray:
+    """Softmax (N,) of N cosines with a target, each among those with its rivals, (N, B).
 
     Args:
-        vectors: unit vectors (N, D) of photos or descriptions.
-        target: unit vector (D,).
-        rivals: unit vectors (B, D).
+        own: cosines (N,).
+        rivals: cosines (N, B).
         scale: inverse temperature of the softmax.
     """
-    own = scale * (vectors @ target)
-    logits = np.concatenate([own[:, None], scale * (vectors @ rivals.T)], axis=1)
-    peak = logits.max(axis=1)
-    return own - peak - np.log(np.exp(logits - peak[:, None]).sum(axis=1))
+    own, rivals = scale * own, scale * rivals
+    peak = np.maximum(own, rivals.max(axis=1, initial=-np.inf))
+    own = np.exp(own - peak)
+    return own / (own + np.exp(rivals - peak[:, None]).sum(axis=1))
 
 
 class Scorer:
@@ -77,6 +75,10 @@ class Scorer:
         self.background = background
         self._background_text = self._text(background.names)
         self._background_image = self._image_text(background.names)
+        self._classes = self._image_text.classes()
+        if self._classes is not None:
+            # (K, B): what classes have to do with the background is the same for every target.
+            self._class_cosines = self._classes @ self._background_image.T
 
     def targets(self, names: Sequence[str]) -> list[Target]:
         """Categories or queries as targets; one read in each space.
@@ -114,13 +116,8 @@ class Scorer:
             Scores with parts ``description``, ``image`` and ``category_match`` in 0..1 and, for the
             first two, the raw cosine beside them. A score without any part has the value None.
         """
-        description = self._part(
-            descriptions,
-            target.text,
-            self._background_text[target.rivals],
-            self._settings.softmax_scale,
-        )
-        image = self._part(pictures, target.image, *self._picture_rivals(target))
+        description = _part(descriptions, partial(self._told, target))
+        image = _part(pictures, partial(self._shown, target))
         results = []
         for about, shown, match in zip(description, image, matches, strict=True):
             parts: dict[str, float] = {}
@@ -145,11 +142,10 @@ class Scorer:
         Returns:
             The flag, and the largest softmax share (0..1) that any of ``names`` has in the picture.
         """
-        shares = [
-            float(np.exp(log_share(picture[None], target.image, *self._picture_rivals(target))[0]))
-            for target in self.targets(names)
-        ]
-        best = max(shares, default=0.0)
+        best = max(
+            (float(self._shown(target, picture[None])[0][0]) for target in self.targets(names)),
+            default=0.0,
+        )
         return best >= self._settings.one_class_threshold, best
 
     def labels(self, picture: np.ndarray, names: Sequence[str]) -> list[tuple[str, float]]:
@@ -161,27 +157,44 @@ class Scorer:
         others = [name for name in dict.fromkeys(names) if name not in self.background.names]
         vectors = np.concatenate([self._background_image, self._image_text(others)])
         logits = self._settings.image_softmax_scale * (vectors @ picture)
-        shares = np.exp(logits - logits.max())
-        shares /= shares.sum()
+        probabilities = np.exp(logits - logits.max())
+        probabilities /= probabilities.sum()
         classes = [*self.background.names, *others]
-        return [(classes[i], float(shares[i])) for i in np.argsort(-shares)[:MOST_LABELS]]
+        best = np.argsort(-probabilities)[:MOST_LABELS]
+        return [(classes[i], float(probabilities[i])) for i in best]
 
-    def _picture_rivals(self, target: Target) -> tuple[np.ndarray, float]:
-        return self._background_image[target.rivals], self._settings.image_softmax_scale
+    def _told(self, target: Target, descriptions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Shares and cosines, both (N,), of a target in descriptions (N, D)."""
+        cosines = descriptions @ target.text
+        rivals = descriptions @ self._background_text[target.rivals].T
+        return shares(cosines, rivals, self._settings.softmax_scale), cosines
 
-    @staticmethod
-    def _part(
-        vectors: Sequence[np.ndarray | None],
-        target: np.ndarray,
-        rivals: np.ndarray,
-        scale: float,
-    ) -> list[tuple[float, float] | None]:
-        present = [index for index, vector in enumerate(vectors) if vector is not None]
-        part: list[tuple[float, float] | None] = [None] * len(vectors)
-        if present:
-            matrix = np.stack([v for v in vectors if v is not None])
-            shares = np.exp(SHARE_EXPONENT * log_share(matrix, target, rivals, scale))
-            cosines = matrix @ target
-            for index, share, cosine in zip(present, shares, cosines, strict=True):
-                part[index] = (float(share), float(cosine))
-        return part
+    def _shown(self, target: Target, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Shares and cosines, both (N,), of a target in pictures (N, D').
+
+        Where pictures are mixtures of classes, so are their shares: P(target | picture) is the sum
+        over classes of P(class | picture) P(target | class).
+        """
+        scale = self._settings.image_softmax_scale
+        if self._classes is None:
+            cosines = pictures @ target.image
+            rivals = pictures @ self._background_image[target.rivals].T
+            return shares(cosines, rivals, scale), cosines
+        mixed = pictures / pictures.sum(axis=1, keepdims=True)
+        cosines = self._classes @ target.image
+        rivals = self._class_cosines[:, target.rivals]
+        return mixed @ shares(cosines, rivals, scale), mixed @ cosines
+
+
+def _part(
+    vectors: Sequence[np.ndarray | None],
+    measure: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+) -> list[tuple[float, float] | None]:
+    """Part and cosine of each vector; none where there is no vector."""
+    present = [index for index, vector in enumerate(vectors) if vector is not None]
+    part: list[tuple[float, float] | None] = [None] * len(vectors)
+    if present:
+        found, cosines = measure(np.stack([v for v in vectors if v is not None]))
+        for index, share, cosine in zip(present, found**SHARE_EXPONENT, cosines, strict=True):
+            part[index] = (float(share), float(cosine))
+    return part

@@ -33,7 +33,7 @@ class AltText(StageTask):
         picture = pictures.get(run.key)
         best, score = texts[0], 0.0
         if picture is not None:
-            similarities = encoder.encode_texts(texts) @ picture
+            similarities = encoder.encode_texts(texts) @ encoder.among_texts(picture)
             best, score = texts[int(similarities.argmax())], float(similarities.max())
         docid, product_id, generation = run.fence
         stands = here.stores.directory.save_alt_text(

@@ -83,7 +83,9 @@ class Runtime:
     def image_text_embeddings(self) -> TextEmbeddings:
         """Names of categories and queries in the space of pictures."""
         encoder = self.model("image_text")
-        return TextEmbeddings(encoder.encode_names, encoder.space, self.stores.vectors)
+        return TextEmbeddings(
+            encoder.encode_names, encoder.space, self.stores.vectors, encoder.classes
+        )
 
     def scorer(self) -> Scorer:
         """The scorer for the vocabulary as it stands."""

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import imagehash
+import numpy as np
 from PIL import Image
 
 from api.wiring import Services
+from models.image_text import ImageTextEncoder
 from pipeline.backlog import ALL, Backlog
 from pipeline.errors import BrokerUnavailable
 from pipeline.queues import QUEUES, Lane, Stage, error_queue
@@ -262,11 +264,20 @@ def _hang(services: Services, docid: str, photo: Photo) -> None:
         docid, photo.product_id, row.generation, {"state": ImageState.DONE}
     )
     (vector,) = services.text_encoder([photo.shows])
-    for model, side in (
-        (services.image_text_encoder.space, "picture"),
-        (services.text_encoder.identity, "description"),
-    ):
-        stores.vectors.save_image(model, side, docid, photo.product_id, vector)  # type: ignore[arg-type]
+    encoder, model = services.image_text_encoder, services.text_encoder.identity
+    key = docid, photo.product_id
+    stores.vectors.save_image(encoder.space, "picture", *key, _picture(encoder, vector))
+    stores.vectors.save_image(model, "description", *key, vector)
+
+
+def _picture(encoder: ImageTextEncoder, text: np.ndarray) -> np.ndarray:
+    """The vector of a picture that shows what a text says: its nearest classes, or the text's."""
+    classes = encoder.classes()
+    if classes is None:
+        return text
+    cosines = classes @ text
+    weights = np.where(cosines >= np.sort(cosines)[-3], cosines, 0)
+    return weights / np.linalg.norm(weights)
 
 
 def _enlarge(services: Services, picture: Image.Image, times: int) -> Enhancement:

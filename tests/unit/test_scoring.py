@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.embeddings import TextEmbeddings
-from pipeline.scoring import Score, Scorer, log_share
+from pipeline.scoring import Score, Scorer, shares
 from pipeline.settings import Settings
 from pipeline.stores.vectors_sqlite import SqliteVectors
 from pipeline.vocabulary import Background, WordWeights
@@ -64,13 +64,36 @@ def make(vectors: SqliteVectors, background: Sequence[str]) -> Scorer:
     )
 
 
-def test_a_log_share_is_the_log_of_a_softmax() -> None:
-    photo = between("pizza", "museum")[None]
-    background = np.stack([axis("museum"), axis("bank")])
-    found = log_share(photo, axis("pizza"), background, 20.0)
+@pytest.fixture
+def mixing(vectors: SqliteVectors) -> Scorer:
+    """For pictures that are mixtures of four classes: pizza, bank, school, and a bit of each."""
+    classes = np.stack([axis("pizza"), axis("bank"), axis("school"), between(*NAMES)])
+    texts = TextEmbeddings(encode, "axes@1", vectors)
+    pictures = TextEmbeddings(encode, "axes@1", vectors, lambda: classes)
+    return Scorer(SETTINGS, Background("v", NAMES), texts, pictures, WordWeights(NAMES))
+
+
+def weights(*values: float) -> np.ndarray:
+    """A picture's vector, of unit length, by the probabilities of its classes."""
+    return np.array(values, dtype=np.float32) / np.linalg.norm(values)
+
+
+def image_parts(scorer: Scorer, name: str, pictures: Sequence[np.ndarray]) -> list[float]:
+    nothing = [None] * len(pictures)
+    scores = scorer.scores(scorer.targets([name])[0], pictures, nothing, nothing)
+    return [score.parts["image"] for score in scores]
+
+
+def share(vectors: np.ndarray, name: str, rivals: Sequence[str], scale: float) -> np.ndarray:
+    """The share (N,) of a name in each of some vectors."""
+    return shares(vectors @ axis(name), vectors @ encode(rivals).T, scale)
+
+
+def test_a_share_is_a_softmax() -> None:
+    found = share(between("pizza", "museum")[None], "pizza", ["museum", "bank"], 20.0)
     cosines = [math.sqrt(0.5), math.sqrt(0.5), 0.0]
     whole = sum(math.exp(20 * cosine) for cosine in cosines)
-    assert found[0] == pytest.approx(20 * math.sqrt(0.5) - math.log(whole), rel=1e-5)
+    assert found[0] == pytest.approx(math.exp(20 * math.sqrt(0.5)) / whole, rel=1e-5)
 
 
 def test_the_more_a_photo_shows_its_target_the_larger_is_its_share() -> None:
@@ -82,25 +105,26 @@ def test_the_more_a_photo_shows_its_target_the_larger_is_its_share() -> None:
             axis("pizza"),
         ]
     )
-    rivals = np.stack([axis(name) for name in NAMES if name != "pizza"])
-    shares = log_share(photos, axis("pizza"), rivals, 20.0)
-    assert (np.diff(shares) > 0).all()
-    assert (shares <= 0).all()
+    found = share(photos, "pizza", NAMES[1:], 20.0)
+    assert (np.diff(found) > 0).all()
+    assert (found <= 1).all()
 
 
 def test_a_photo_that_is_a_little_like_everything_loses_to_one_that_is_like_little_else() -> None:
     busy = between("pizza", "museum", "garage", "florist")
     plain = 0.5 * axis("pizza") + math.sqrt(0.75) * np.zeros(6, dtype=np.float32)
     assert busy @ axis("pizza") == pytest.approx(plain @ axis("pizza"))
-    rivals = np.stack([axis(name) for name in NAMES if name != "pizza"])
-    shares = log_share(np.stack([busy, plain]), axis("pizza"), rivals, 20.0)
-    assert shares[1] > shares[0]
+    found = share(np.stack([busy, plain]), "pizza", NAMES[1:], 20.0)
+    assert found[1] > found[0]
 
 
 def test_large_scales_neither_overflow_nor_underflow() -> None:
-    background = np.stack([axis(name) for name in NAMES])
-    shares = log_share(background, axis("pizza"), background[1:], 5000.0)
-    assert np.isfinite(shares).all()
+    found = share(np.stack([axis(name) for name in NAMES]), "pizza", NAMES[1:], 5000.0)
+    assert found == pytest.approx(axis("pizza"))
+
+
+def test_without_rivals_everything_is_the_targets() -> None:
+    assert share(axis("bank")[None], "pizza", [], 20.0) == pytest.approx(1.0)
 
 
 def test_near_synonyms_of_a_category_are_not_held_against_it(vectors: SqliteVectors) -> None:
@@ -138,6 +162,36 @@ def test_pictures_have_a_scale_of_their_own(vectors: SqliteVectors) -> None:
     parts = scorer.scores(target, [both], [both], [None])[0].parts
     assert parts["image_cosine"] == pytest.approx(parts["description_cosine"])
     assert parts["image"] < 0.1 < parts["description"]
+
+
+def test_the_share_of_a_mixture_is_the_mixture_of_shares(mixing: Scorer) -> None:
+    half, pizza, bank = image_parts(
+        mixing, "pizza", [weights(0.5, 0.5, 0, 0), weights(1, 0, 0, 0), weights(0, 1, 0, 0)]
+    )
+    assert half**4 == pytest.approx((pizza**4 + bank**4) / 2)
+
+
+def test_a_mixture_counts_its_classes_by_proportion_and_not_by_size(mixing: Scorer) -> None:
+    sure, unsure = image_parts(
+        mixing, "pizza", [weights(0.9, 0.09, 0, 0), np.array([0.1, 0.01, 0, 0], dtype=np.float32)]
+    )
+    assert sure == pytest.approx(unsure)
+
+
+def test_one_class_that_fits_counts_more_than_one_that_fits_everything(mixing: Scorer) -> None:
+    one, vague = image_parts(mixing, "pizza", [weights(0.2, 0.4, 0.4, 0), weights(0, 0, 0, 1)])
+    assert one > vague
+
+
+def test_the_flag_of_a_mixture_goes_by_its_share(mixing: Scorer) -> None:
+    assert mixing.shows(weights(0, 1, 0, 0), ["museum", "bank"])[0]
+    assert not mixing.shows(weights(0, 1, 0, 0), ["museum", "pizza"])[0]
+
+
+def test_the_cosine_of_a_mixture_is_the_mean_of_its_classes(mixing: Scorer) -> None:
+    (target,) = mixing.targets(["pizza"])
+    (score,) = mixing.scores(target, [weights(0.25, 0.75, 0, 0)], [None], [None])
+    assert score.parts["image_cosine"] == pytest.approx(0.25)
 
 
 def test_the_classes_of_an_encoder_without_any_are_the_names_around(scorer: Scorer) -> None:
