@@ -1,9 +1,10 @@
 """``justlens evaluate``: labelled photos through the real graph, and the served order measured."""
 
+import csv
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,12 +50,17 @@ def ndcg(order: Sequence[int], relevant: frozenset[int], depth: int = DEPTH) -> 
     return gain / ideal
 
 
-def evaluate(folder: Path, *, json_output: bool) -> None:
-    """Print hit@1 and NDCG@5 of the served dynamic order, beside a random order's hit@1."""
+def evaluate(folder: Path, *, rename: Path | None, json_output: bool) -> None:
+    """Print hit@1 and NDCG@5 of the served dynamic order, beside a random order's hit@1.
+
+    With ``rename`` the categories of businesses have other names, which say whether the order hangs
+    on the words that the directory happens to use.
+    """
     listing = read_json(folder / "businesses.json")
     if not isinstance(listing, list):
         raise JustLensError(f"{folder / 'businesses.json'}: not a list of businesses")
-    businesses, photos, pairs = _read(folder, listing)
+    renames = read_renames(rename) if rename else {}
+    businesses, photos, pairs = read_listing(folder, listing, renames)
     with _system() as (system, chosen):
         stores = open_stores(chosen)
         names = folder / "categories.txt"
@@ -96,16 +102,31 @@ def measure(pairs: Sequence[Pair], orders: Sequence[Sequence[int]]) -> dict[str,
     }
 
 
-def _read(
-    folder: Path, listing: list[dict[str, Any]]
+def read_renames(path: Path) -> dict[str, str]:
+    """Other names by category, from a table with the columns ``category`` and ``renamed``."""
+    try:
+        with path.open(newline="") as file:
+            return {row["category"]: row["renamed"] for row in csv.DictReader(file, delimiter="\t")}
+    except (OSError, UnicodeDecodeError, KeyError) as error:
+        raise JustLensError(f"{path}: {error!r}") from error
+
+
+def read_listing(
+    folder: Path, listing: list[dict[str, Any]], renames: Mapping[str, str]
 ) -> tuple[list[tuple[Business, list[Category]]], list[Photo], list[Pair]]:
+    """Businesses with their categories under other names, their photos, and what belongs where."""
     businesses, photos, pairs = [], [], []
     try:
         for entry in listing:
             docid = entry["docid"]
+            labelled = {int(catid): name for catid, name in entry["categories"].items()}
             categories = [
-                Category(catid=int(catid), name=name, is_hot=int(catid) == entry["hot_category"])
-                for catid, name in entry["categories"].items()
+                Category(
+                    catid=catid,
+                    name=renames.get(name, name),
+                    is_hot=catid == entry["hot_category"],
+                )
+                for catid, name in labelled.items()
             ]
             businesses.append((Business(docid=docid, name=entry["name"]), categories))
             for image in entry["images"]:
@@ -114,7 +135,7 @@ def _read(
                 relevant = frozenset(
                     image["product_id"]
                     for image in entry["images"]
-                    if image["category"] == category.name
+                    if image["category"] == labelled[category.catid]
                 )
                 if relevant:
                     pairs.append(Pair(docid, category.name, relevant, len(entry["images"])))

@@ -204,17 +204,27 @@ def describe(
     describe(source, business=business, categories=category or [], json_output=json_output)
 
 
-@app.command(epilog="Example: `justlens evaluate photo_cases --json`")
+@app.command(
+    epilog="Examples: `justlens evaluate photo_cases --json` - "
+    "`justlens evaluate photo_cases --rename benchmarks/data/renamed_categories.tsv`"
+)
 def evaluate(
     folder: Annotated[
         Path, typer.Argument(help="A folder with businesses.json, its photos, categories.txt.")
     ],
+    rename: Annotated[
+        Path | None,
+        typer.Option(
+            help="A table with the columns category and renamed: businesses are listed under the "
+            "other name. Names of categories.txt stay as they are."
+        ),
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Send labelled photos through the real graph and measure the order that is served."""
     from cli.evaluate import evaluate
 
-    evaluate(folder, json_output=json_output)
+    evaluate(folder, rename=rename, json_output=json_output)
 
 
 @app.command(epilog="Example: `justlens calibrate photo_cases --json`")

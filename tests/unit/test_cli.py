@@ -12,7 +12,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from cli.evaluate import Pair, hit_at_1, measure, ndcg
+from cli.evaluate import Pair, hit_at_1, measure, ndcg, read_listing, read_renames
 from cli.ingest import read_sources, read_vocabulary
 from cli.intake import categories_from
 from cli.main import app
@@ -173,6 +173,44 @@ def test_figures_are_means_over_all_pairs() -> None:
         "random_hit_at_1": 0.5,
         "n": 3,
     }
+
+
+LISTING = [
+    {
+        "docid": "d",
+        "name": "Corner",
+        "hot_category": 2,
+        "categories": {"1": "Book Shops", "2": "Florists"},
+        "images": [
+            {"product_id": 7, "file": "library.jpg", "category": "Book Shops"},
+            {"product_id": 8, "file": "vase.jpg", "category": "Florists"},
+            {"product_id": 9, "file": "cab.jpg", "category": "Taxi Services"},
+        ],
+    }
+]
+
+
+def test_a_renamed_category_keeps_its_photos(tmp_path: Path) -> None:
+    table = tmp_path / "renamed.tsv"
+    table.write_text("category\trenamed\nBook Shops\tnovels and magazines\nBars\tpubs\n")
+    businesses, photos, pairs = read_listing(tmp_path, LISTING, read_renames(table))
+    ((_, categories),) = businesses
+    assert [(c.name, c.is_hot) for c in categories] == [
+        ("novels and magazines", False),
+        ("Florists", True),
+    ]
+    assert len(photos) == 3
+    assert pairs == [
+        Pair("d", "novels and magazines", frozenset({7}), 3),
+        Pair("d", "Florists", frozenset({8}), 3),
+    ]
+
+
+def test_a_table_without_the_columns_of_renames_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "renamed.tsv"
+    table.write_text("old\tnew\nBook Shops\tnovels\n")
+    with pytest.raises(JustLensError, match="category"):
+        read_renames(table)
 
 
 def test_without_any_pair_there_is_nothing_to_measure() -> None:
