@@ -89,7 +89,7 @@ class ScoreStage(StageTask):
 
 
 def _card(run: Run, metadata: ImageMetadata, picture: np.ndarray | None) -> Card:
-    objects = run.runtime.stores.objects
+    objects, encoder = run.runtime.stores.objects, run.runtime.model("image_text")
     found = image_findings(run.image, metadata, run.runtime.settings.rules)
     enhancement = metadata.enhancement
     improved = enhancement is not None and enhancement.action in ("enhanced", "denoised")
@@ -103,6 +103,6 @@ def _card(run: Run, metadata: ImageMetadata, picture: np.ndarray | None) -> Card
         alt=metadata.alt_text,
         description=metadata.description,
         perceptual_hash=metadata.perceptual_hash,
-        signature="" if picture is None else signature(picture),
+        signature="" if picture is None else signature(encoder.among_texts(picture)),
         invalid=[str(reason) for reason in found],
     )
