@@ -14,7 +14,7 @@ const WORDS = {
   },
   drop: {
     title: (what) => `Drop ${what}?`,
-    explain: "They are forgotten for good. Their images stay as they are.",
+    explain: "What is dropped is forgotten for good. Images stay as they are.",
     go: "Drop",
   },
 };
