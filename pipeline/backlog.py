@@ -7,9 +7,8 @@ from amqp.exceptions import NotFound
 from celery import Celery
 from kombu import Connection
 
-from pipeline.errors import BrokerUnavailable
 from pipeline.queues import QUEUES, Lane, error_queue, lane_queue
-from pipeline.topology import BROKER_ERRORS, UNROUTED_QUEUE
+from pipeline.topology import UNROUTED_QUEUE, asking
 
 # The lane of a queue without lanes.
 ALL = "all"
@@ -27,12 +26,9 @@ def backlog(app: Celery) -> Backlog:
     Raises:
         BrokerUnavailable: the broker cannot be asked.
     """
-    try:
-        with app.connection_for_read() as connection:
-            embedded = connection.transport.driver_type == "redis"
-            counts = (_in_lists if embedded else _in_queues)(connection)
-    except BROKER_ERRORS as error:
-        raise BrokerUnavailable(f"the broker does not answer: {error}") from error
+    with asking(app) as connection:
+        embedded = connection.transport.driver_type == "redis"
+        counts = (_in_lists if embedded else _in_queues)(connection)
     return {key: counts[name] for key, name in _NAMES.items()}
 
 

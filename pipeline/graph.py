@@ -19,7 +19,7 @@ from pipeline.joins import server_version
 from pipeline.messages import ImageMessage
 from pipeline.queues import Lane, Stage, lane_queue
 from pipeline.records import CatalogueImage, ImageMetadata
-from pipeline.topology import BROKER_ERRORS, declare
+from pipeline.topology import BROKER_ERRORS, asking, declare
 from pipeline.workers import workers
 
 STEPS: tuple[tuple[Stage, ...], ...] = (
@@ -137,15 +137,12 @@ class Sender:
         Raises:
             BrokerUnavailable: it does not answer.
         """
-        try:
-            with self._app.connection_for_read() as connection:
-                if connection.transport.driver_type == "redis":
-                    return server_version(connection.default_channel.client.info("server"))
-                connection.connect()
-                known = connection.connection.server_properties
-                return f"{known['product']} {known['version']}"
-        except BROKER_ERRORS as error:
-            raise BrokerUnavailable(f"the broker does not answer: {error}") from error
+        with asking(self._app) as connection:
+            if connection.transport.driver_type == "redis":
+                channel: Any = connection.default_channel
+                return server_version(channel.client.info("server"))
+            known = connection.connection.server_properties
+            return f"{known['product']} {known['version']}"
 
     @property
     def error_queues(self) -> ErrorQueues:

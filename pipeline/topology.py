@@ -5,7 +5,11 @@ queue gives up goes to its error queue, and what no queue wants to an error queu
 transport for Redis and Valkey knows no arguments and ignores them.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from amqp.exceptions import AMQPError
+from celery import Celery
 from kombu import Connection, Exchange, Queue
 from kombu.exceptions import OperationalError
 from kombu.transport.native_delayed_delivery import (
@@ -13,6 +17,7 @@ from kombu.transport.native_delayed_delivery import (
 )
 from redis import RedisError
 
+from pipeline.errors import BrokerUnavailable
 from pipeline.queues import QUEUES, Lane, error_queue, lane_queue
 
 # Named in the arguments of all others: what cannot be routed is kept, not dropped. The publisher's
@@ -48,6 +53,22 @@ _QUORUM = {
 
 # What a client may raise when its broker is away or refuses.
 BROKER_ERRORS = (OperationalError, AMQPError, RedisError, OSError)
+
+
+@contextmanager
+def asking(app: Celery) -> Iterator[Connection]:
+    """A connection to ask the broker something; one that is away is not waited for.
+
+    Raises:
+        BrokerUnavailable: the broker does not answer.
+    """
+    try:
+        with app.connection_for_read() as connection:
+            # Kombu would try again for six seconds, and somebody waits for the answer.
+            connection.ensure_connection(max_retries=1, interval_start=0)
+            yield connection
+    except BROKER_ERRORS as error:
+        raise BrokerUnavailable(f"the broker does not answer: {error}") from error
 
 
 def work_queue(queue: str, lane: Lane = Lane.INTERACTIVE) -> Queue:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from celery import Celery
 
-from pipeline.errors import BrokerUnavailable
-from pipeline.topology import BROKER_ERRORS
+from pipeline.topology import asking
 
 # How many will answer is not known, so that each question takes as long as this.
 ANSWER_SECONDS = 1.0
@@ -23,10 +22,9 @@ def workers(app: Celery, seconds: float = ANSWER_SECONDS) -> dict[str, list[str]
     Raises:
         BrokerUnavailable: the broker cannot be asked.
     """
-    try:
-        answers = app.control.inspect(timeout=seconds).active_queues() or {}
-    except BROKER_ERRORS as error:
-        raise BrokerUnavailable(f"the broker does not answer: {error}") from error
+    with asking(app) as connection:
+        inspect = app.control.inspect(timeout=seconds, connection=connection)
+        answers = inspect.active_queues() or {}
     return {name: [queue["name"] for queue in queues] for name, queues in answers.items()}
 
 

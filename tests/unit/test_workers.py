@@ -1,8 +1,13 @@
 """Which workers answer."""
 
+import socket
+
 import pytest
+from celery import Celery
+from kombu.utils import functional
 
 from pipeline import workers
+from pipeline.backlog import backlog
 from pipeline.errors import BrokerUnavailable
 from pipeline.workers import RollCall
 
@@ -70,3 +75,17 @@ def test_a_broker_that_is_away_is_asked_again_at_the_next_look(clock: Clock) -> 
     with pytest.raises(BrokerUnavailable):
         call()
     assert [worker.name for worker in call()] == ["a"]
+
+
+@pytest.mark.parametrize("scheme", ["amqp", "redis"])
+@pytest.mark.parametrize("ask", [workers.workers, backlog])
+def test_a_broker_that_is_away_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, ask: object
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setattr(functional, "sleep", lambda _: pytest.fail("it is waited for"))
+    app = Celery("asks", set_as_current=False, broker=f"{scheme}://127.0.0.1:{port}//")
+    with pytest.raises(BrokerUnavailable, match="refused"):
+        ask(app)  # type: ignore[operator]
+    app.close()
