@@ -48,6 +48,7 @@ class CatalogueEntry(BaseModel):
     reasons: list[Finding] = Field(description="Why it is not valid; empty: it is.")
     notes: list[Finding] = Field(description="What the rules in force do not mind.")
     state: ImageState
+    failure: str = Field(description="Why it was parked; empty: it was not.")
     url: str
     enhanced_url: str = Field(description="Empty: there is no enhanced version.")
     width: int = Field(description="Pixels; 0: not known yet.")
@@ -257,6 +258,7 @@ def _entry(
         reasons=reasons,
         notes=[finding for finding in told if finding not in reasons],
         state=row.state,
+        failure=row.failure,
         url=objects.url(row.original_key) or row.url,
         enhanced_url=objects.url(enhanced) if enhanced != row.original_key else "",
         width=row.width,

@@ -27,7 +27,7 @@ _BY_HASH = np.clip(1 - np.arange(HASH_BITS + 1) / UNRELATED_BITS, 0.0, None)
 _COSINES = np.cos(np.pi * np.arange(SIGNATURE_BITS + 1) / SIGNATURE_BITS)
 
 # Bounds the memory of a comparison of all with all; a page of businesses is one.
-PAIRS_AT_ONCE = 2_000_000
+PAIRS_AT_ONCE = 250_000
 
 _HASH_BYTES = HASH_BITS // 8
 _BYTES = _HASH_BYTES + SIGNATURE_BITS // 8

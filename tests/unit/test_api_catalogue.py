@@ -7,6 +7,7 @@ from fastapi.testclient import TestClient
 
 from api.main import create
 from api.wiring import Services
+from pipeline.records import ImageState
 from pipeline.settings import Settings
 from pipeline.stores.objects import CACHE_CONTROL
 from tests.shops import Outbox, counted_reads
@@ -75,6 +76,17 @@ def test_deleted_images_are_listed_when_they_are_asked_for(
     own_shops.intake.delete("cafe", 102)
     assert listed(writer, "cafe") == {101: True, 103: True}
     assert reasons(writer, "cafe", deleted=True) == {101: [], 102: ["deleted"], 103: []}
+
+
+def test_an_image_that_could_not_be_looked_at_says_what_was_the_matter(
+    writer: TestClient, own_shops: Services
+) -> None:
+    own_shops.intake.accept_bytes("new", 1, b"hello")
+    parked = {"state": ImageState.FAILED, "failure": "UndecodableImage: not an image"}
+    own_shops.stores.documents.update_image("new", 1, 1, parked)
+    (image,) = writer.get("/v1/catalogue/new/images").json()["images"]
+    assert [reason["code"] for reason in image["reasons"]] == ["failed"]
+    assert image["failure"] == "UndecodableImage: not an image"
 
 
 def test_other_rules_hold_at_once_for_the_catalogue_and_for_pages(
