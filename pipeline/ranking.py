@@ -22,6 +22,7 @@ from pipeline.settings import Settings
 from pipeline.stores.page_images import PageImage, PageImages, PageScore
 
 Source = Literal["scores", "rule_set", "mixed"]
+Fallback = Literal["description", "static"]
 
 PARTS = ("description", "image", "category_match")
 
@@ -51,6 +52,14 @@ class Why:
     weights: Annotated[
         Mapping[str, float],
         Field(description="Of the parts in the score, and of relevance and quality in the value."),
+    ]
+    fallback: Annotated[
+        Fallback | None,
+        Field(
+            description="Of a query that means no category: `description`, the picture was held "
+            "against it by what it is said to show; `static`, the query fits none of the "
+            "pictures, and they are in the order of what the business is best known for."
+        ),
     ]
 
 
@@ -99,11 +108,13 @@ class Wanted:
         catid: the category whose stored scores count; none where only live scores do.
         live: scores made at the query, by product_id, with their parts as they are; where given,
             stored ones do not count.
+        fallback: why this is ranked for although it was not asked for.
     """
 
     name: str
     catid: int | None = None
     live: Mapping[int, PageScore] | None = None
+    fallback: Fallback | None = None
 
 
 class Asked(NamedTuple):
@@ -291,7 +302,7 @@ def _pictures(shown: Sequence[Shown], decoded: Decode, settings: Settings) -> li
     for (wanted, (_, negated, product_id, image, score)), card in zip(shown, cards, strict=True):
         if score is None:
             relevance, parts, by = None, {"one_class": 1.0}, {"quality": 1.0}
-            why = Why("rule_set", wanted.name, False, -negated, parts, by)
+            why = Why("rule_set", wanted.name, False, -negated, parts, by, wanted.fallback)
         else:
             relevance, parts = score
             is_live = wanted.live is not None
@@ -300,7 +311,8 @@ def _pictures(shown: Sequence[Shown], decoded: Decode, settings: Settings) -> li
             present = ("description" in parts, "image" in parts, "category_match" in parts)
             if present not in weights:
                 weights[present] = _weights(parts, settings)
-            why = Why("scores", wanted.name, is_live, -negated, parts, weights[present])
+            by = weights[present]
+            why = Why("scores", wanted.name, is_live, -negated, parts, by, wanted.fallback)
         url, enhanced_url = card["url"], card["enhanced_url"]
         is_enhanced = bool(enhanced_url) and enhanced_url != url
         pictures.append(

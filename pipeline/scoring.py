@@ -16,6 +16,10 @@ SHARE_EXPONENT = 0.25
 
 MOST_LABELS = 10
 
+# A text is about a business's photos if it fits the best of them better than so many of the
+# directory's names fit theirs: what nine in ten unrelated texts do not reach.
+STANDS_OUT = 0.9
+
 
 @dataclass(frozen=True)
 class Score:
@@ -134,6 +138,37 @@ class Scorer:
             total = sum(weight for weight, _ in weighted)
             value = sum(weight * part for weight, part in weighted) / total if total else None
             results.append(Score(value, parts))
+        return results
+
+    def described(self, text: str, businesses: Sequence[np.ndarray]) -> list[list[Score] | None]:
+        """Scores for a text that is no category, by descriptions alone.
+
+        Args:
+            text: as a person typed it.
+            businesses: for each, unit vectors (N, D) of the descriptions of its photos.
+
+        Returns:
+            For each business a score per photo, or None: the text says nothing of its photos, for
+            its share in the best of them is no larger than what ``STANDS_OUT`` of the background's
+            names have in theirs.
+        """
+        (vector,) = self._text([text])
+        rivals = self._background_text[
+            self._background_text @ vector < self._settings.synonym_cosine
+        ]
+        scale = self._settings.softmax_scale
+        results: list[list[Score] | None] = []
+        for descriptions in businesses:
+            logits = scale * (descriptions @ rivals.T)
+            totals = np.logaddexp.reduce(logits, axis=1)
+            names = (logits - totals[:, None]).max(axis=0, initial=-np.inf)
+            own = (scale * (descriptions @ vector) - totals).max(initial=-np.inf)
+            if np.mean(names < own) <= STANDS_OUT:
+                results.append(None)
+                continue
+            found = self._part(list(descriptions), vector, rivals, scale)
+            parts = [{"description": one[0], "description_cosine": one[1]} for one in found if one]
+            results.append([Score(part["description"], part) for part in parts])
         return results
 
     def shows(self, picture: np.ndarray, names: Sequence[str]) -> tuple[bool, float]:

@@ -2,17 +2,20 @@
 
 A page costs three reads however many businesses are on it: businesses, categories, ``imgrel``.
 Only a query that names no category of a business reads vectors, once for all such businesses, and
-scores their images live with the formula that made the stored scores.
+scores their images live with the formula that made the stored scores. A query that means no
+category at all is held against what the photos are said to show; where it fits none of them, the
+business shows what it is best known for.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Annotated
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.catalogue import WORDS, contract_reasons
@@ -20,7 +23,7 @@ from pipeline.embeddings import TextEmbeddings
 from pipeline.errors import ConfigurationError, StoreUnavailable, UnknownBusiness
 from pipeline.metrics import DEGRADED_ANSWERS
 from pipeline.queries import QueryResolver, Resolution, fold
-from pipeline.ranking import Asked, Ranking, Wanted, nothing, rank
+from pipeline.ranking import Asked, Fallback, Ranking, Wanted, nothing, rank
 from pipeline.records import Business, Category
 from pipeline.scoring import Scorer
 from pipeline.settings import Settings
@@ -45,6 +48,13 @@ class BusinessPictures(Ranking):
     target: Annotated[str, Field(description="The category or query that `dynamic` answers.")]
     listed: Annotated[
         bool, Field(description="Whether the business is listed under that category.")
+    ]
+    fallback: Annotated[
+        Fallback | None,
+        Field(
+            description="Of a query that means no category: `description`, the photos are ranked "
+            "by what they are said to show; `static`, it fits none of them."
+        ),
     ]
 
 
@@ -71,6 +81,11 @@ class Request:
     def is_open(self) -> bool:
         """Whether nothing in particular is asked for."""
         return self.catid is None and not self.text
+
+    @property
+    def means_nothing(self) -> bool:
+        """Whether it is a query that means no category."""
+        return self.resolution is not None and self.resolution.category is None
 
     @property
     def name(self) -> str:
@@ -180,18 +195,18 @@ class Serving:
         documents = self._stores.documents
         images = documents.page({view.docid: view.catids for view in shown})
         unlisted = [view.docid for view in shown if not view.is_listed]
-        live = self._live(unlisted, request.name, degraded)
-        asked = [
-            Asked(images[view.docid], _wanted(view.hot), view.aim(live.get(view.docid)))
-            for view in shown
-        ]
+        live = self._live(unlisted, request, degraded)
+        aims = {view.docid: view.aim(live.get(view.docid)) for view in views}
+        asked = [Asked(images[v.docid], _wanted(v.hot), aims[v.docid]) for v in shown]
         rankings = iter(rank(asked, documents.decoded, self._settings, limit))
         if degraded:
             DEGRADED_ANSWERS.inc()
         return Page(
             resolution=request.resolution,
             businesses=[
-                view.pictures(nothing(view.closed) if view.closed else next(rankings))
+                view.pictures(
+                    aims[view.docid], nothing(view.closed) if view.closed else next(rankings)
+                )
                 for view in views
             ],
             unknown=[docid for docid in docids if docid not in known],
@@ -220,21 +235,29 @@ class Serving:
         return Request()
 
     def _live(
-        self, docids: Sequence[str], text: str, degraded: list[str]
+        self, docids: Sequence[str], request: Request, degraded: list[str]
     ) -> dict[str, dict[int, PageScore]]:
-        """Scores of the businesses' images for ``text``, from stored vectors."""
-        if not docids or not text:
+        """Scores of the businesses' images for what is asked for, from stored vectors.
+
+        A business is left out where a query means no category and says nothing of its photos.
+        """
+        if not docids or not request.name:
             return {}
+        score = self._described if request.means_nothing else self._scored
         try:
-            scorer = self._current_scorer()
-            (target,) = scorer.targets([text])
-            vectors = self._stores.vectors
-            pictures = vectors.images(self._image_text.model, "picture", docids)
-            descriptions = vectors.images(self._text.model, "description", docids)
+            return score(docids, request.name)
         except (StoreUnavailable, ConfigurationError) as error:
-            log.warning("no live scores for %r: %s", text, error)
-            degraded.append(f"Nothing could be scored for {text!r}: {error}.")
+            log.warning("no live scores for %r: %s", request.name, error)
+            degraded.append(f"Nothing could be scored for {request.name!r}: {error}.")
             return {}
+
+    def _scored(self, docids: Sequence[str], text: str) -> dict[str, dict[int, PageScore]]:
+        """By the formula that made the stored scores."""
+        scorer = self._current_scorer()
+        (target,) = scorer.targets([text])
+        vectors = self._stores.vectors
+        pictures = vectors.images(self._image_text.model, "picture", docids)
+        descriptions = vectors.images(self._text.model, "description", docids)
         keys = sorted(pictures.keys() | descriptions.keys())
         scores = scorer.scores(
             target,
@@ -246,6 +269,25 @@ class Serving:
         for (docid, product_id), score in zip(keys, scores, strict=True):
             live[docid][product_id] = score.value, score.parts
         return live
+
+    def _described(self, docids: Sequence[str], text: str) -> dict[str, dict[int, PageScore]]:
+        """By what the photos are said to show; businesses that it does not fit are left out."""
+        scorer = self._current_scorer()
+        found = self._stores.vectors.images(self._text.model, "description", docids)
+        by_business: dict[str, dict[int, np.ndarray]] = {}
+        for (docid, product_id), vector in found.items():
+            by_business.setdefault(docid, {})[product_id] = vector
+        groups = [np.stack(list(vectors.values())) for vectors in by_business.values()]
+        return {
+            docid: {
+                product_id: (score.value, score.parts)
+                for product_id, score in zip(vectors, scores, strict=True)
+            }
+            for (docid, vectors), scores in zip(
+                by_business.items(), scorer.described(text, groups), strict=True
+            )
+            if scores is not None
+        }
 
     def _current_scorer(self) -> Scorer:
         """The scorer for the vocabulary in force, made once for each version."""
@@ -298,9 +340,16 @@ class _View:
         """What its images are ranked for, with the scores made at the query, if any."""
         if self.is_listed:
             return _wanted(self._found)
-        return Wanted(self._target, live=live)
+        request = self._request
+        if request.means_nothing and live is None:
+            return replace(_wanted(self.hot), fallback="static")
+        return Wanted(
+            request.name or f"category {request.catid}",
+            live=live,
+            fallback="description" if request.means_nothing else None,
+        )
 
-    def pictures(self, ranking: Ranking) -> BusinessPictures:
+    def pictures(self, aim: Wanted, ranking: Ranking) -> BusinessPictures:
         """Its part of the page."""
         return BusinessPictures(
             static=ranking.static,
@@ -312,15 +361,10 @@ class _View:
             docid=self.docid,
             name=self._business.name,
             categories=self._categories,
-            target=self._target,
+            target=aim.name,
             listed=self._found is not None,
+            fallback=aim.fallback,
         )
-
-    @property
-    def _target(self) -> str:
-        if self.is_listed:
-            return self._found.name if self._found else ""
-        return self._request.name or f"category {self._request.catid}"
 
 
 def _wanted(category: Category | None) -> Wanted:

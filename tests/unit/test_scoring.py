@@ -262,3 +262,47 @@ def test_the_one_class_flag_says_whether_any_category_is_shown(scorer: Scorer) -
     assert not shows
     assert share < 0.02
     assert scorer.shows(axis("bank"), []) == (False, 0.0)
+
+
+SPACE = {
+    text: vector / np.linalg.norm(vector)
+    for text, vector in zip(
+        [f"name {number}" for number in range(40)] + ["red sofa", "xqzvw"],
+        np.random.default_rng(8).normal(size=(42, 64)).astype(np.float32),
+        strict=True,
+    )
+}
+
+
+@pytest.fixture
+def directory(vectors: SqliteVectors) -> Scorer:
+    """A scorer whose background are forty names that have nothing to do with each other."""
+    texts = TextEmbeddings(lambda names: np.stack([SPACE[n] for n in names]), "space@1", vectors)
+    names = tuple(text for text in SPACE if text.startswith("name"))
+    return Scorer(SETTINGS, Background("v", names), texts, texts, WordWeights(names))
+
+
+def test_a_text_is_held_against_descriptions_alone(directory: Scorer) -> None:
+    shows = SPACE["red sofa"] + 0.5 * SPACE["name 1"]
+    photos = np.stack([SPACE["name 2"], shows / np.linalg.norm(shows)])
+    ((other, sofa),) = directory.described("red sofa", [photos])  # type: ignore[misc]
+    assert sofa.value is not None
+    assert other.value is not None
+    assert sofa.value > 0.9 > other.value
+    assert sofa.parts["description"] == sofa.value
+    assert sofa.parts["description_cosine"] == pytest.approx(photos[1] @ SPACE["red sofa"])
+    assert "image" not in sofa.parts
+
+
+def test_a_text_that_fits_no_photo_better_than_unrelated_names_do_says_nothing(
+    directory: Scorer,
+) -> None:
+    about_names = np.stack([SPACE[f"name {number}"] for number in range(10)])
+    about_sofas = np.stack([SPACE["red sofa"]])
+    assert directory.described("xqzvw", [about_names, about_sofas]) == [None, None]
+    found = directory.described("red sofa", [about_names, about_sofas])
+    assert [scores is None for scores in found] == [True, False]
+
+
+def test_a_text_says_nothing_of_a_business_without_descriptions(directory: Scorer) -> None:
+    assert directory.described("red sofa", [np.empty((0, 64), np.float32)]) == [None]

@@ -75,6 +75,46 @@ def test_words_that_are_no_category_are_scored_live_as_they_stand(shops: Service
     assert museum.dynamic[0].why.target == "spacecraft lifting off"
 
 
+def test_a_query_that_means_no_category_goes_by_what_photos_are_said_to_show(
+    shops: Services,
+) -> None:
+    page = shops.serving.page(["museum", "cafe"], query="spacecraft lifting off")
+    museum, cafe = page.businesses
+    assert museum.fallback == "description"
+    why = museum.dynamic[0].why
+    assert (why.live, why.fallback, why.target) == (True, "description", "spacecraft lifting off")
+    assert set(why.parts) == {"description", "description_cosine"}
+    assert why.weights["description"] == 1
+    assert page.degraded == []
+    # An astronaut is not far from a spacecraft: whichever it is, the page says which.
+    assert cafe.fallback in ("description", "static")
+
+
+@pytest.mark.parametrize("query", ["xqzvw", "asdfghjkl", "!!! ???", "stock market crash of 1929"])
+def test_a_query_that_fits_nothing_leaves_the_static_order_and_says_so(
+    shops: Services, query: str
+) -> None:
+    page = shops.serving.page(["cafe", "garage"], query=query)
+    assert page.resolution is not None
+    assert page.resolution.how == "none"
+    asked_for_nothing = shops.serving.page(["cafe", "garage"])
+    for business, plain in zip(page.businesses, asked_for_nothing.businesses, strict=True):
+        assert business.fallback == "static"
+        assert (business.target, business.listed) == (plain.target, False)
+        assert ids(business) == ids(plain)
+        assert {picture.why.fallback for picture in business.dynamic} == {"static"}
+        assert business.static is not None
+        assert plain.static is not None
+        assert business.static.product_id == plain.static.product_id
+
+
+def test_what_is_understood_falls_back_on_nothing(shops: Services) -> None:
+    for wanted in ({}, {"query": "cofee"}, {"category": "Yoga Classes"}, {"catid": 999}):
+        cafe = one(shops, "cafe", **wanted)
+        assert cafe.fallback is None
+        assert {picture.why.fallback for picture in cafe.dynamic} == {None}
+
+
 def test_images_not_scored_yet_follow_by_the_rule_set(shops: Services) -> None:
     garage = one(shops, "garage", query="motorcycle dealer")
     assert garage.source == "mixed"
@@ -118,7 +158,7 @@ def test_an_id_of_a_category_that_no_business_has_leaves_the_rule_set(shops: Ser
 
 
 PLAIN = ["businesses", "categories", "page"]
-LIVE = [*PLAIN, "images", "images"]
+LIVE = [*PLAIN, "images"]
 
 
 @pytest.mark.parametrize("docids", [["cafe"], [shop.business.docid for shop in SHOPS]])
@@ -155,6 +195,19 @@ def test_without_vectors_the_rule_set_answers_and_the_page_says_so(
     museum, cafe = page.businesses
     assert museum.source == "rule_set"
     assert cafe.source == "scores"
+    assert any("the vectors are away" in line for line in page.degraded)
+
+
+def test_without_vectors_a_query_that_means_no_category_leaves_the_static_order(
+    shops: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unavailable(*_: object) -> dict[tuple[str, int], np.ndarray]:
+        raise StoreUnavailable("the vectors are away")
+
+    monkeypatch.setattr(shops.stores.vectors, "images", unavailable)
+    page = shops.serving.page(["cafe"], query="spacecraft lifting off")
+    assert page.businesses[0].fallback == "static"
+    assert page.businesses[0].dynamic[0].product_id == 101
     assert any("the vectors are away" in line for line in page.degraded)
 
 
