@@ -159,16 +159,20 @@ class Scorer:
         scale = self._settings.softmax_scale
         results: list[list[Score] | None] = []
         for descriptions in businesses:
-            logits = scale * (descriptions @ rivals.T)
-            totals = np.logaddexp.reduce(logits, axis=1)
-            names = (logits - totals[:, None]).max(axis=0, initial=-np.inf)
-            own = (scale * (descriptions @ vector) - totals).max(initial=-np.inf)
+            cosines, against = descriptions @ vector, descriptions @ rivals.T
+            totals = np.logaddexp.reduce(scale * against, axis=1)
+            own = (scale * cosines - totals).max(initial=-np.inf)
+            names = (scale * against - totals[:, None]).max(axis=0, initial=-np.inf)
             if np.mean(names < own) <= STANDS_OUT:
                 results.append(None)
                 continue
-            found = self._part(list(descriptions), vector, rivals, scale)
-            parts = [{"description": one[0], "description_cosine": one[1]} for one in found if one]
-            results.append([Score(part["description"], part) for part in parts])
+            parts = shares(cosines, against, scale) ** SHARE_EXPONENT
+            results.append(
+                [
+                    Score(part, {"description": part, "description_cosine": cosine})
+                    for part, cosine in zip(parts.tolist(), cosines.tolist(), strict=True)
+                ]
+            )
         return results
 
     def shows(self, picture: np.ndarray, names: Sequence[str]) -> tuple[bool, float]:
