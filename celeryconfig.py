@@ -10,7 +10,8 @@ from pipeline.queues import JOBS
 from pipeline.settings import settings
 
 _settings = settings()
-_WEEK = 7 * 24 * 3600
+_HOUR = 3600
+_WEEK = 7 * 24 * _HOUR
 
 broker_url = _settings.broker_url
 result_backend = join_backend(_settings.result_url)
@@ -109,4 +110,5 @@ beat_schedule = {
         # have piled up while no worker was there do nothing after the first.
         "options": {"queue": JOBS},
     },
+    "forget events": {"task": "forget_events", "schedule": _HOUR, "options": {"queue": JOBS}},
 }

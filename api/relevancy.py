@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from api import events
 from api.problems import problem_responses
 from api.wiring import ServicesOf, application
 from pipeline.messages import CatId, DocId
@@ -108,6 +109,6 @@ def suggest(
 app = application(
     "JustLens relevancy",
     "Which pictures of a business answer a category or a query, and why.",
-    [router],
+    [router, events.router],
     NEEDS,
 )

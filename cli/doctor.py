@@ -30,6 +30,7 @@ ADDRESSES = {
     "directory": "JUSTLENS_RELATIONAL_URL",
     "objects": "JUSTLENS_OBJECTS_URL",
     "vectors": "JUSTLENS_VECTORS_URL",
+    "events": "JUSTLENS_EVENTS_URL",
     "broker": "JUSTLENS_BROKER_URL",
     "joins": "JUSTLENS_RESULT_URL",
 }

@@ -240,6 +240,27 @@ def calibrate(
     calibrate(folder, json_output=json_output)
 
 
+@app.command(
+    epilog="Examples: `justlens report --days 7` - `justlens report --queries queries.jsonl`"
+)
+def report(
+    days: Annotated[float, typer.Option(help="How far back.", min=0)] = 30,
+    docid: Annotated[str, typer.Option(help="Only of this business.")] = "",
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file for the queries of all businesses and what was clicked on for each, as "
+            "JSON Lines: what the text model is trained on further."
+        ),
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Print click-through by position and by source, and what was looked for."""
+    from cli.report import report
+
+    report(days=days, docid=docid, queries=queries, json_output=json_output)
+
+
 @app.command(epilog="Example: `JUSTLENS_PROFILE=services justlens setup`")
 def setup(json_output: Json = False) -> None:
     """Make tables, indexes, the bucket, collections and queues on the servers; safe to repeat."""

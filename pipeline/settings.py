@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     relational_url: str = ""
     objects_url: str = ""
     vectors_url: str = ""
+    events_url: str = ""
     public_objects_url: str = Field(
         "/objects", description="Prefix of the addresses under which pages find objects."
     )
@@ -178,6 +179,10 @@ class Settings(BaseSettings):
         60.0, description="Seconds without progress, its queue empty, that make an image stuck."
     )
 
+    events_days: int = Field(
+        180, description="Days that impressions and clicks are kept; 0: for good.", ge=0
+    )
+
     weight_description: float = 0.25
     weight_image: float = 0.55
     weight_category_match: float = 0.20
@@ -286,6 +291,9 @@ class Settings(BaseSettings):
         data_dir = Path(values.get("data_dir") or "var").expanduser().absolute()
         defaults = SERVICES if profile == "services" else _embedded(data_dir)
         filled = {name: values.get(name) or default for name, default in defaults.items()}
+        filled["events_url"] = values.get("events_url") or _events(
+            filled["relational_url"], data_dir
+        )
         encoder = values.get("image_text_encoder") or "conse"
         figures = IMAGE_TEXT_ENCODERS.get(encoder, IMAGE_TEXT_ENCODERS["conse"])
         given = {name: values[name] for name in figures if values.get(name) not in (None, "")}
@@ -302,6 +310,13 @@ def _embedded(data_dir: Path) -> dict[str, str]:
         "objects_url": f"file://{data_dir}/objects",
         "vectors_url": f"sqlite:///{data_dir}/vectors.db",
     }
+
+
+def _events(relational_url: str, data_dir: Path) -> str:
+    """A table of the relational server; a file of its own where there is none."""
+    if relational_url.startswith("sqlite"):
+        return f"sqlite:///{data_dir}/events.db"
+    return relational_url
 
 
 def socket_path(data_dir: Path) -> Path:

@@ -10,7 +10,7 @@ from tasks.alt_text import AltText
 from tasks.describe import Describe
 from tasks.enhance import Enhance
 from tasks.foreign import Foreign
-from tasks.jobs import Reconcile
+from tasks.jobs import ForgetEvents, Reconcile
 from tasks.rabbitmq import BulkLanes
 from tasks.score import ScoreStage
 from tasks.tag import Tag
@@ -19,6 +19,6 @@ from tasks.update import Update
 app = Celery("justlens")
 app.config_from_object("celeryconfig")
 
-for task in (Enhance, Update, Tag, Describe, ScoreStage, AltText, Reconcile, Foreign):
+for task in (Enhance, Update, Tag, Describe, ScoreStage, AltText, Reconcile, ForgetEvents, Foreign):
     app.register_task(task())
 app.steps["consumer"].add(BulkLanes)

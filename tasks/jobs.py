@@ -1,4 +1,4 @@
-"""``image_jobs``: work on graphs rather than on images."""
+"""``image_jobs``: work on the whole rather than on an image."""
 
 import math
 import time
@@ -12,6 +12,8 @@ from pipeline.graph import Sender
 from pipeline.reconcile import reconcile
 from tasks.runtime import runtime
 from tasks.worker import certain_messages, recover_from_dead_workers
+
+DAY = 24 * 3600
 
 
 class Reconcile(Task):
@@ -39,3 +41,15 @@ class Reconcile(Task):
             partial(certain_messages, self.app),
         )
         return {"sent": sent}
+
+
+class ForgetEvents(Task):
+    """Removes impressions and clicks that have been kept long enough; beat calls it every hour."""
+
+    name = "forget_events"
+
+    def run(self) -> dict[str, Any]:
+        """Returns how many events were removed."""
+        here = runtime()
+        days = here.settings.events_days
+        return {"forgotten": here.stores.events.forget(time.time() - days * DAY) if days else 0}

@@ -29,7 +29,7 @@ class Runtime:
 
     @cached_property
     def stores(self) -> Stores:
-        """The four stores."""
+        """The five stores."""
         return open_stores(self.settings)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The four stores, opened by their addresses."""
+"""The five stores, opened by their addresses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -11,6 +11,7 @@ from pipeline.stores.timing import timed
 
 if TYPE_CHECKING:
     from pipeline.stores.documents import DocumentStore
+    from pipeline.stores.events import Events
     from pipeline.stores.objects import ObjectStore
     from pipeline.stores.relational import Directory
     from pipeline.stores.vectors import VectorStore
@@ -33,6 +34,9 @@ VECTORS = {
     "milvus": "pipeline.stores.vectors_milvus:MilvusVectors",
     "milvus+tls": "pipeline.stores.vectors_milvus:MilvusVectors",
 }
+EVENTS = dict.fromkeys(
+    ("sqlite", "mysql+pymysql", "mariadb+pymysql"), "pipeline.stores.events:Events"
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Stores:
     directory: "Directory"
     objects: "ObjectStore"
     vectors: "VectorStore"
+    events: "Events"
 
     def check(self) -> dict[str, str]:
         """The name of each store with what is wrong with it; empty where it answers."""
@@ -58,6 +63,7 @@ class Stores:
         self.documents.close()
         self.directory.close()
         self.vectors.close()
+        self.events.close()
 
 
 def open_stores(settings: Settings) -> Stores:
@@ -72,11 +78,13 @@ def open_stores(settings: Settings) -> Stores:
         settings.objects_url, settings.public_objects_url
     )
     vectors = _class("vectors_url", settings, VECTORS)(settings.vectors_url)
+    events = _class("events_url", settings, EVENTS)(settings.events_url)
     return Stores(
         documents=timed(documents, "documents"),
         directory=timed(directory, "directory"),
         objects=timed(objects, "objects"),
         vectors=timed(vectors, "vectors"),
+        events=timed(events, "events"),
     )
 
 

@@ -136,6 +136,20 @@ class Database:
         with self._store_errors(), engine.begin() as connection:
             yield connection
 
+    def prepare(self) -> None:
+        """Bring the tables of a server up to date; safe to repeat, and to run beside others.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached.
+            ConfigurationError: the server refuses us, or lacks the database.
+        """
+        if not self.is_embedded:
+            # Alembic takes long to import, and only this needs it.
+            from pipeline.stores import migrations
+
+            with self.preparing() as connection:
+                migrations.upgrade(connection)
+
     def version(self) -> str:
         """The database's name and version."""
         if self.is_embedded:

@@ -252,12 +252,7 @@ class Directory:
         Raises:
             ConfigurationError: the server refuses us, or lacks the database.
         """
-        if not self._database.is_embedded:
-            # Alembic takes long to import, and only this needs it.
-            from pipeline.stores import migrations
-
-            with self._database.preparing() as connection:
-                migrations.upgrade(connection)
+        self._database.prepare()
 
     def version(self) -> str:
         """What serves it, and in which version; for people."""

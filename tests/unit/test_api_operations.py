@@ -132,6 +132,7 @@ def test_every_route_is_in_openapi_with_its_answers(reader: TestClient) -> None:
         "/v1/relevance/{docid}",
         "/v1/relevance",
         "/v1/suggest",
+        "/v1/events",
         "/v1/catalogue/images",
         "/v1/catalogue/{docid}/images",
         "/v1/alt_texts",

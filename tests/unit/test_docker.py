@@ -111,6 +111,7 @@ def test_every_address_of_a_server_is_given() -> None:
     optional = {
         "JUSTLENS_CDN_PUBLIC_URL",
         "JUSTLENS_CDN_PURGE_URL",
+        "JUSTLENS_EVENTS_URL",  # the relational one
         "JUSTLENS_OPENAI_URL",
         "JUSTLENS_PUBLIC_PICTURES_URL",
     }

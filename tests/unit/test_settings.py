@@ -123,3 +123,13 @@ def test_a_long_data_folder_has_a_short_socket_of_its_own() -> None:
     assert sockets[0] != sockets[1]
     assert sockets[0] == socket_path(folders[0])
     assert str(sockets[0]) in Settings(data_dir=folders[0]).broker_url
+
+
+def test_events_lie_with_the_relational_server_and_else_in_a_file_of_their_own() -> None:
+    alone = Settings(data_dir=Path("/srv"))
+    assert alone.events_url == "sqlite:////srv/events.db"
+    served = Settings(data_dir=Path("/srv"), relational_url="mysql+pymysql://u@db/justlens")
+    assert served.events_url == served.relational_url
+    assert Settings(profile="services").events_url == SERVICES["relational_url"]
+    apart = Settings(profile="services", events_url="mysql+pymysql://u@db/events")
+    assert apart.events_url == "mysql+pymysql://u@db/events"

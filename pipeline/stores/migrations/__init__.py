@@ -27,3 +27,12 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     config.set_main_option("script_location", "pipeline.stores:migrations")
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
+
+
+def collation(connection: Connection) -> str:
+    """By which texts are told apart by their bytes, as they are in Python.
+
+    utf8mb4_bin would take "Bar" and "Bar " for the same. The two servers have other words for it.
+    """
+    version = str(connection.execute(text("SELECT VERSION()")).scalar())
+    return "utf8mb4_nopad_bin" if "MariaDB" in version else "utf8mb4_0900_bin"

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.stores.documents import DocumentStore
 from pipeline.stores.documents_mongo import MongoDocuments
+from pipeline.stores.events import Events
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.objects_s3 import S3Objects
 from pipeline.stores.relational import Directory
@@ -30,6 +31,22 @@ def open_directory(mysql_url: str) -> Opener:
 @pytest.fixture
 def directory(open_directory: Opener) -> Iterator[Directory]:
     store = open_directory()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def open_events(mysql_url: str) -> Opener:
+    opener = Opener(Events, (mysql_url,))
+    store = opener()
+    store.prepare()
+    store.close()
+    return opener
+
+
+@pytest.fixture
+def events(open_events: Opener) -> Iterator[Events]:
+    store = open_events()
     yield store
     store.close()
 

@@ -18,6 +18,7 @@ from pipeline.errors import ConfigurationError, StoreUnavailable
 from pipeline.records import AltTag, Category
 from pipeline.stores import database, migrations, relational
 from pipeline.stores.database import Database
+from pipeline.stores.events import EVENT_TABLES
 from pipeline.stores.relational import TABLES, AltTexts, Directory
 from tests.services.servers import free_port, mariadb
 from tests.services.servers.certificate import make_certificate
@@ -302,7 +303,7 @@ def test_numbers_are_read_back_to_the_last_bit(directory):
 def differences(below: Database) -> list[Any]:
     """What tells the tables of a server from those that the store works with."""
     with below.reading() as connection:
-        return compare_metadata(MigrationContext.configure(connection), TABLES)
+        return compare_metadata(MigrationContext.configure(connection), [TABLES, EVENT_TABLES])
 
 
 def connection_id(below: Database) -> int:

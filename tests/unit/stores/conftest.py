@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.stores.documents import DocumentStore
 from pipeline.stores.documents_sqlite import SqliteDocuments
+from pipeline.stores.events import Events
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.objects_folder import FolderObjects
 from pipeline.stores.relational import Directory
@@ -34,6 +35,7 @@ class Opener:
 DOCUMENTS = {"sqlite": lambda folder: Opener(SqliteDocuments, (f"sqlite:///{folder}/new/d.db",))}
 DIRECTORIES = {"sqlite": lambda folder: Opener(Directory, (f"sqlite:///{folder}/new/r.db",))}
 OBJECTS = {"folder": lambda folder: Opener(FolderObjects, (f"file://{folder}/new", "/objects/"))}
+EVENTS = {"sqlite": lambda folder: Opener(Events, (f"sqlite:///{folder}/new/e.db",))}
 VECTORS = {"sqlite": lambda folder: Opener(SqliteVectors, (f"sqlite:///{folder}/new/v.db",))}
 
 
@@ -79,5 +81,17 @@ def open_vectors(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
 @pytest.fixture
 def vectors(open_vectors: Opener) -> Iterator[VectorStore]:
     store = open_vectors()
+    yield store
+    store.close()
+
+
+@pytest.fixture(params=EVENTS)
+def open_events(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+    return EVENTS[request.param](tmp_path)
+
+
+@pytest.fixture
+def events(open_events: Opener) -> Iterator[Events]:
+    store = open_events()
     yield store
     store.close()

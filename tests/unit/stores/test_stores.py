@@ -1,4 +1,4 @@
-"""Opening the four stores by their addresses."""
+"""Opening the five stores by their addresses."""
 
 import sys
 from pathlib import Path
@@ -21,11 +21,13 @@ def test_the_embedded_profile_keeps_everything_in_its_data_folder(settings):
     stores.documents.accept_image(CatalogueImage(docid="B1", product_id=1))
     stores.directory.add_vocabulary(["Sushi"])
     stores.objects.put("originals/a.jpg", b"x")
-    assert stores.check() == dict.fromkeys(("documents", "directory", "objects", "vectors"), "")
+    assert stores.check() == dict.fromkeys(
+        ("documents", "directory", "objects", "vectors", "events"), ""
+    )
     assert stores.objects.url("originals/a.jpg") == "/objects/originals/a.jpg"
     stores.close()
     names = {path.name for path in settings.data_dir.iterdir()}
-    assert names == {"documents.db", "directory.db", "vectors.db", "objects"}
+    assert names == {"documents.db", "directory.db", "vectors.db", "events.db", "objects"}
 
 
 def test_opening_stores_touches_nothing(settings):
@@ -56,6 +58,7 @@ def test_a_store_that_is_not_set_up_right_is_named_with_what_is_wrong(settings):
         ("relational_url", "mysql+pymysql://"),
         ("objects_url", "file://"),
         ("vectors_url", "sqlite://"),
+        ("events_url", "mysql+pymysql://"),
     ],
 )
 def test_an_unknown_scheme_is_named_with_its_setting_and_what_works(settings, setting, works):

@@ -1,7 +1,8 @@
 """Categories, the vocabulary, alt texts, and the versions by which readers see changes."""
 
 from alembic import op
-from sqlalchemy import text
+
+from pipeline.stores.migrations import collation
 
 revision = "0001"
 down_revision = None
@@ -47,9 +48,6 @@ TABLES = (
 
 def upgrade() -> None:
     """Make the tables."""
-    # Names are told apart by their bytes, as they are in Python: utf8mb4_bin would take "Bar" and
-    # "Bar " for the same. The two servers have different words for it.
-    version = str(op.get_bind().execute(text("SELECT VERSION()")).scalar())
-    collation = "utf8mb4_nopad_bin" if "MariaDB" in version else "utf8mb4_0900_bin"
+    by = collation(op.get_bind())
     for table in TABLES:
-        op.execute(f"{table} ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE {collation}")
+        op.execute(f"{table} ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE {by}")
