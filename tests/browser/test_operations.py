@@ -157,6 +157,27 @@ def test_all_that_fit_a_filter_are_sent_again(visit: Visit, outbox: Outbox) -> N
     expect(page.locator(".letter")).to_have_count(1)
 
 
+def test_failures_that_come_back_at_once_are_not_sent_again_without_end(
+    visit: Visit, services: Services, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_again(_: Outbox, image: CatalogueImage, start: Stage) -> None:
+        body = {"docid": "shop", "product_id": image.product_id, "generation": 1}
+        again = f"again {len(outbox.sent)}"
+        outbox.sent.append((image, start))
+        letter = letter_from(
+            queue=TAG, task=TAG, task_id=again, error=ValueError("no"), args=[body]
+        )
+        Parking(services.stores.documents, outbox.error_queues.park).park(letter, ends_image=False)
+
+    monkeypatch.setattr(Outbox, "__call__", fail_again)
+    page = visit("/operations")
+    page.get_by_role("button", name="Replay all").click()
+    confirm(page, "Replay all 3 dead letters?", "Replay")
+    expect(outcome(page)).to_have_text("3 sent again.")
+    expect(page.locator(".letter")).to_have_count(3)
+    assert len(outbox.sent) == 3
+
+
 def test_a_cause_is_one_click_away_and_back_leads_back(visit: Visit) -> None:
     page = visit("/operations")
     page.get_by_role("link", name="FetchFailed in Enhance").last.click()
