@@ -295,5 +295,8 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 def _text(value: object) -> str:
-    # By itself a secret turns into asterisks.
-    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    if isinstance(value, SecretStr):  # by itself it turns into asterisks
+        return value.get_secret_value()
+    if isinstance(value, frozenset):
+        return ",".join(sorted(map(str, value)))
+    return str(value)

@@ -352,6 +352,13 @@ def test_secrets_are_not_shown_with_the_settings() -> None:
     assert KEY not in f"{chosen!r} {chosen}"
 
 
+def test_all_settings_reach_the_processes_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = Settings(catalogue_rules="watermarked,blurred", weight_quality=0.3)
+    for name, value in _environment(chosen).items():
+        monkeypatch.setenv(name, value)
+    assert Settings().model_dump(exclude={"threads"}) == chosen.model_dump(exclude={"threads"})
+
+
 def test_secrets_reach_the_processes_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     headers = json.dumps({"Authorization": KEY})
     chosen = Settings(cdn_purge="akamai", cdn_purge_headers=headers, announce=True, **CREDENTIALS)
