@@ -129,7 +129,7 @@ class Serving:
         self._settings = settings
         self._scorer: tuple[str, Scorer] | None = None
         self._lock = threading.Lock()
-        self.resolver = QueryResolver(stores.directory, text, pieces)
+        self.resolver = QueryResolver(stores.directory, text, pieces, cache=settings.model_dir)
 
     def warm_up(self) -> None:
         """Make the scorer for the vocabulary in force, so that no query waits for it."""
