@@ -30,13 +30,18 @@ RESPELT = 0.9
 # Beside the meaning of the name, which has weight 1.
 CHARACTERS_WEIGHT = 0.8
 TRADE_WEIGHT = 0.8
-# The least weighted sum. Below, a wrong category would do more harm than none.
-LEAST = 0.35
+# The least weighted sum; below, a wrong category would do more harm than none. A text of words that
+# all exist means something, so that less is enough.
+LEAST = 0.3
+LEAST_OF_WORDS = 0.2
 LEAST_SUGGESTED = 0.5
 # The sum from which on a category is as good as certain.
 CERTAIN = 1.5
 # Letters that say so much would have decided without the meaning.
 LETTERS_DECIDE = 0.5
+# And such letters do, if no other name comes near: the encoder takes longer than all the rest.
+LETTERS_SUFFICE = 0.75
+FAR_BEHIND = 0.4
 
 SUGGESTIONS = 5
 # What likely misspellings are, and from how many letters on there are any.
@@ -163,12 +168,14 @@ class QueryResolver:
         total = CHARACTERS_WEIGHT * letters
         degraded = ""
         try:
-            total += self._meaning(names, asked, asked_for)
+            if not _is_plain(letters):
+                total += self._meaning(names, asked, asked_for)
         except (StoreUnavailable, ConfigurationError) as error:
             log.warning("query %r resolved by its characters alone: %s", folded, error)
             degraded = str(error)
         best, *others = (int(i) for i in np.argsort(-total, kind="stable")[: SUGGESTIONS + 1])
-        if total[best] < LEAST:
+        least = LEAST_OF_WORDS if all(map(names.spelling.exists, asked)) else LEAST
+        if total[best] < least:
             return Resolution(
                 query="",
                 category=None,
@@ -181,7 +188,7 @@ class QueryResolver:
             query="",
             category=names.names[best],
             how="characters" if letters[best] >= LETTERS_DECIDE else "meaning",
-            confidence=min(0.99, float(total[best]) / CERTAIN),
+            confidence=min(0.99, max(float(total[best]) / CERTAIN, float(letters[best]))),
             suggestions=[names.names[i] for i in others if total[i] >= LEAST_SUGGESTED],
             degraded=degraded,
         )
@@ -214,6 +221,12 @@ class QueryResolver:
                 self._resolved = OrderedDict()
             self._looked_at = now
             return self._names
+
+
+def _is_plain(letters: np.ndarray) -> bool:
+    """Whether one of the likenesses (N,) is high and no other comes near."""
+    first, second = np.sort(np.append(letters, 0))[:-3:-1]
+    return bool(first >= LETTERS_SUFFICE and second <= first - FAR_BEHIND)
 
 
 def _nearness(readings: np.ndarray, texts: np.ndarray, span: tuple[float, float]) -> np.ndarray:

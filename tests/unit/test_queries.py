@@ -227,10 +227,22 @@ def test_without_embeddings_the_characters_decide_and_the_answer_says_so(
 ) -> None:
     monkeypatch.setattr(resolver, "_embeddings", _Silent())
     monkeypatch.setattr(resolver, "_names", None)
-    resolution = resolver.resolve("plumer")
+    resolution = resolver.resolve("plumer leak")
     assert resolution.category == "Plumbers"
     assert "no vectors today" in resolution.degraded
     assert resolver.resolve("toothache").category is None
+
+
+def test_a_plain_misspelling_asks_no_encoder(
+    resolver: QueryResolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolver, "_embeddings", _Silent())
+    resolution = resolver.resolve("plumburs")
+    assert (resolution.category, resolution.how, resolution.degraded) == (
+        "Plumbers",
+        "characters",
+        "",
+    )
 
 
 def test_an_answer_made_without_embeddings_is_not_kept(

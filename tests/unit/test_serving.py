@@ -217,7 +217,7 @@ def test_without_an_encoder_stored_scores_still_answer(shops: Services) -> None:
 
     embeddings = TextEmbeddings(broken, "broken", shops.stores.vectors)
     serving = Serving(shops.stores, embeddings, embeddings, len, list, shops.settings)
-    page = serving.page(["cafe", "museum"], query="cofee shop")
+    page = serving.page(["cafe", "museum"], query="hot cofee shop")
     cafe, museum = page.businesses
     assert cafe.dynamic[0].product_id == 101
     assert museum.source == "rule_set"
