@@ -243,7 +243,7 @@ def application(
     return app
 
 
-def services(request: Request) -> Services:
+async def services(request: Request) -> Services:
     """What the application of a request works with."""
     return request.app.state.services
 

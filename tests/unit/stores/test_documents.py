@@ -514,6 +514,14 @@ class TestPage:
         documents.delete_image(*KEY)
         assert found(documents.page({"B1": [3]})) == {"B1": {}}
 
+    @pytest.mark.parametrize(
+        "docid", ["'; DROP TABLE imgrel; --", '{"$gt": ""}', "$where", '"]', "%", "☕"]
+    )
+    def test_takes_ids_for_what_they_are(self, documents, row, docid):
+        assert documents.businesses([docid]) == {}
+        assert found(documents.page({docid: [3], "B1": [3]})) == {docid: {}, "B1": {7: {3: 0.5}}}
+        assert documents.relevance([docid], [3]) == []
+
     def test_of_thousands_of_businesses_is_read_at_once(self, documents, row):
         wanted = {f"X{number}": [3, 4] for number in range(2_000)}
         assert found(documents.page({**wanted, "B1": [3]}))["B1"] == {7: {3: 0.5}}
