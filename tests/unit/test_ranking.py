@@ -288,3 +288,66 @@ def test_limit_bounds_the_dynamic_pictures_and_their_source() -> None:
 def test_rows_of_other_categories_do_not_count() -> None:
     ranking = ranked(image(1, bars=0.9), image(2, cafes=0.1))
     assert ids(ranking) == [2]
+
+
+SHOTS = ("0" * 64, "f" * 64)  # signatures of different things
+
+
+def test_near_duplicates_by_hash_and_vector_are_shown_once() -> None:
+    cropped = "0000000000000fff"  # 12 bits: too many for the hash alone
+    assert SETTINGS.duplicate_bits < 12 <= SETTINGS.duplicate_likely_bits
+    original = image(1, cafes=0.9, looks=HASHES[0], shows=SHOTS[0])
+    same = ranked(original, image(2, cafes=0.8, looks=cropped, shows=SHOTS[0]))
+    assert (ids(same), same.dynamic[0].near_duplicates) == ([1], [2])
+    other = ranked(original, image(2, cafes=0.8, looks=cropped, shows=SHOTS[1]))
+    assert ids(other) == [1, 2]
+
+
+def test_photos_of_the_same_kind_of_thing_are_no_duplicates() -> None:
+    cups = [
+        image(i, cafes=0.9 - i / 100, looks=looks, shows=SHOTS[0])
+        for i, looks in enumerate(HASHES, 1)
+    ]
+    assert ids(ranked(*cups)) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_duplicate_of_a_duplicate_alone_is_shown() -> None:
+    ranking = ranked(
+        image(1, cafes=0.9, looks="0000000000000000"),
+        image(2, cafes=0.8, looks="000000000000003f"),
+        image(3, cafes=0.7, looks="0000000000000fff"),
+    )
+    assert ids(ranking) == [1, 3]
+
+
+@pytest.mark.parametrize(("share", "order"), [(1.0, [1, 2, 3]), (0.0, [1, 3, 2])])
+def test_lambda_weighs_the_best_against_the_most_unlike(share: float, order: list[int]) -> None:
+    settings = SETTINGS.model_copy(update={"carousel_lambda": share})
+    ranking = ranked(
+        image(1, cafes=0.9, looks=HASHES[0], shows=SHOTS[0]),
+        image(2, cafes=0.8, looks=HASHES[1], shows=SHOTS[0]),  # another photo of the same thing
+        image(3, cafes=0.1, looks=HASHES[2], shows=SHOTS[1]),
+        settings=settings,
+    )
+    assert [picture.product_id for picture in ranking.carousel] == order
+
+
+def test_the_weights_of_relevance_and_quality_are_settings() -> None:
+    images = (image(1, cafes=0.9, quality=10), image(2, cafes=0.1, quality=90))
+    for relevance, first in ((1.0, 1), (0.0, 2)):
+        weights = {"weight_relevance": relevance, "weight_quality": 1 - relevance}
+        ranking = ranked(*images, settings=SETTINGS.model_copy(update=weights))
+        assert ids(ranking)[0] == first
+        assert ranking.dynamic[0].why.weights["relevance"] == relevance
+        assert ranking.dynamic[0].why.weights["quality"] == 1 - relevance
+
+
+def test_every_business_of_a_page_is_ranked_by_itself() -> None:
+    copies = [image(i, cafes=i / 10, looks=HASHES[0]).image for i in (1, 2)]
+    scores = {CAFES: {i: (i / 10, {"image": i / 10}) for i in (1, 2)}}
+    few = PageImages([copies[0]], scores)
+    page = [Asked(few, CAFE, CAFE), Asked(PageImages(), CAFE, CAFE), Asked(few, BAR, CAFE)]
+    first, none, third = rank(page, list, SETTINGS, 10)
+    assert (ids(first), ids(none), ids(third)) == ([1], [], [1])
+    assert first.dynamic[0].near_duplicates == third.dynamic[0].near_duplicates == []
+    assert third.static is None
