@@ -211,10 +211,10 @@ class Settings(BaseSettings):
         6, description="Perceptual hashes that differ in at most so many bits are duplicates."
     )
     duplicate_likely_bits: int = Field(
-        14, description="So are those up to here, where the pictures' vectors say the same."
+        16, description="So are those up to here, where the pictures' vectors say the same."
     )
     duplicate_cosine: float = Field(
-        0.97, description="Vectors with at least this cosine say that pictures are the same."
+        0.95, description="Vectors with at least this cosine say that pictures are the same."
     )
 
     catalogue_rules: Annotated[frozenset[Reason], NoDecode] = Field(
