@@ -49,7 +49,7 @@ SENTENCES = [
         ),
     )
 ]
-ROUNDS = 12
+ROUNDS = 8
 QUERIES = 10
 
 Encode = Callable[[Sequence[str]], np.ndarray]

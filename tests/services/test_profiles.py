@@ -74,6 +74,7 @@ def test_what_is_set_up_and_answers_is_reported_with_version_and_latency(
         ("RELATIONAL_URL", "directory", "mysql+pymysql://me:secret@127.0.0.1:1/justlens"),
         ("OBJECTS_URL", "objects", "s3+http://me:secret@127.0.0.1:1/justlens"),
         ("VECTORS_URL", "vectors", "milvus://me:secret@127.0.0.1:1/default"),
+        ("EVENTS_URL", "events", "mysql+pymysql://me:secret@127.0.0.1:1/justlens"),
     ],
 )
 def test_a_server_that_is_missing_is_named_with_what_to_do(
