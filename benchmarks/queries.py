@@ -65,6 +65,7 @@ def sets_of_queries(vocabulary: Sequence[str]) -> dict[str, list[Query]]:
         "by hand, tuned on": by_hand[::2],
         "by hand, held out": by_hand[1::2],
         "by hand, second hold-out": written("second_holdout.tsv"),
+        "by hand, third set": written("third_set.tsv"),
     }
 
 

@@ -19,7 +19,7 @@ SAME_SOUND = 0.5
 KNOWN_WORD = 0.8
 # A text that holds the query is worth more than a query that holds the text: what is left of a
 # category's name is mostly "Shops" or "Dealers".
-QUERY_SHARE = 0.7
+QUERY_SHARE = 0.6
 
 
 class Words:
@@ -64,16 +64,16 @@ class CharacterIndex:
         self._position = {stem: place for place, stem in enumerate(self.stems)}
         # The stems of all texts one after the other, and where each text begins.
         self._stem_of = np.array([self._position[s] for text in own for s in text], dtype=np.intp)
-        lengths = np.array([len(text) for text in own], dtype=np.intp)
-        self._worded = np.flatnonzero(lengths)
-        self._begins = (np.cumsum(lengths) - lengths)[self._worded]
+        self._lengths = np.array([len(text) for text in own], dtype=np.intp)
+        self._worded = np.flatnonzero(self._lengths)
+        self._begins = (np.cumsum(self._lengths) - self._lengths)[self._worded]
 
     def likeness(self, asked: Sequence[str], known: Sequence[bool]) -> np.ndarray:
         """Likeness (N,) of the texts to a query, 0..1.
 
-        The largest of three: as a whole, spaces aside ("icecream parlor"); word by word, each
-        weighted by how rare it is, in any order and with words missing; and all words together
-        as one ("moter cycle").
+        The largest of three: as a whole, spaces aside, where there are more of them or fewer
+        ("icecream parlor"); word by word, each weighted by how rare it is, in any order and with
+        words missing; and all words together as one ("moter cycle").
 
         Args:
             asked: the folded words of the query.
@@ -83,7 +83,8 @@ class CharacterIndex:
             return np.zeros(0, dtype=np.float32)
         joined = "".join(asked)
         whole = process.cdist([joined], self._joined, scorer=fuzz.ratio)[0] / np.float32(100)
-        found = np.where(whole >= WORD_LIKENESS, whole, np.float32(0))
+        divided_otherwise = (self._lengths != len(asked)) | (len(asked) == 1)
+        found = np.where((whole >= WORD_LIKENESS) & divided_otherwise, whole, np.float32(0))
         if all(known):
             found = np.where(whole == 1, found, found * KNOWN_WORD)
         found = np.maximum(found, self._by_words(stems(asked), known))

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 LONGEST_QUERY = 200
 MOST_WORDS = 16
 
-# What people add that says nothing about what they are looking for.
+# What people add that says nothing about what they are looking for, in English and in Hindi.
 FILLER = frozenset(
     """
     a an and any are around at best by can cheap cheapest close famous find for from get give good
     hello help hi how i im in is it its kindly looking me my near nearby nearest need of on one or
     our place please popular require required search show some someone something somewhere that the
     there this to top urgent urgently very want wanted we what whats where which who with you your
+    aur chahiye hai hain ka kaha kahan kaise karna karne ke ki ko liye mein mera mere mujhe pe se
     """.split()
 )
 

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 # trade has a dozen texts, and the nearest of so many is always near.
 MEANING_RANGE = (0.2, 0.9)
 ASKED_FOR_RANGE = (0.45, 1.0)
-# The meaning of a word as it was probably meant counts a little less than that of one typed so.
+# A query as it was probably meant counts a little less than one typed so.
 RESPELT = 0.9
 
 # Beside the meaning of the name, which has weight 1.
@@ -165,14 +165,20 @@ class QueryResolver:
         if not names.names or not any(map(names.spelling.tells, asked)):
             return Resolution(query="", category=None, how="none", confidence=0, suggestions=[])
         letters, asked_for = names.characters(asked)
-        total = CHARACTERS_WEIGHT * letters
         degraded = ""
+        meaning = np.zeros_like(letters)
         try:
-            if not _is_plain(letters):
-                total += self._meaning(names, asked, asked_for)
+            if not _is_plain(letters, names.by_trade(asked_for)):
+                readings = [asked, *names.spelling.readings(asked)]
+                for meant in readings[1:2]:
+                    meant_letters, meant_for = names.characters(meant)
+                    letters = np.maximum(letters, RESPELT * meant_letters)
+                    asked_for = np.maximum(asked_for, RESPELT * meant_for)
+                meaning = self._meaning(names, readings, asked_for)
         except (StoreUnavailable, ConfigurationError) as error:
             log.warning("query %r resolved by its characters alone: %s", folded, error)
             degraded = str(error)
+        total = CHARACTERS_WEIGHT * letters + meaning
         best, *others = (int(i) for i in np.argsort(-total, kind="stable")[: SUGGESTIONS + 1])
         least = LEAST_OF_WORDS if all(map(names.spelling.exists, asked)) else LEAST
         if total[best] < least:
@@ -193,19 +199,20 @@ class QueryResolver:
             degraded=degraded,
         )
 
-    def _meaning(self, names: Names, asked: Sequence[str], alike: np.ndarray) -> np.ndarray:
+    def _meaning(
+        self, names: Names, readings: Sequence[Sequence[str]], asked_for: np.ndarray
+    ) -> np.ndarray:
         """How near (N,) the names are in meaning, and the trades that they are of.
 
         Args:
-            asked: the folded words of the query.
-            alike: likeness (T,) of the thesaurus to them by letters.
+            readings: the folded words of the query, then what may have been meant.
+            asked_for: likeness (T,) of the thesaurus to them by letters.
         """
         space = names.space(self._embeddings, self._cache)
-        readings = [" ".join(asked), *names.spelling.readings(asked)]
-        vectors = self._embeddings(readings)
+        vectors = self._embeddings([" ".join(reading) for reading in readings])
         to_names = _nearness(vectors, space.names, MEANING_RANGE).reshape(2, -1).max(axis=0)
         to_texts = _nearness(vectors, space.texts, ASKED_FOR_RANGE)
-        return to_names + TRADE_WEIGHT * names.by_trade(np.maximum(to_texts, alike))
+        return to_names + TRADE_WEIGHT * names.by_trade(np.maximum(to_texts, asked_for))
 
     def _current(self) -> Names:
         """The names in force; read again only when their version is another one."""
@@ -223,10 +230,12 @@ class QueryResolver:
             return self._names
 
 
-def _is_plain(letters: np.ndarray) -> bool:
-    """Whether one of the likenesses (N,) is high and no other comes near."""
-    first, second = np.sort(np.append(letters, 0))[:-3:-1]
-    return bool(first >= LETTERS_SUFFICE and second <= first - FAR_BEHIND)
+def _is_plain(letters: np.ndarray, trades: np.ndarray) -> bool:
+    """Whether one of the likenesses (N,) is high, and neither another name nor its trade near."""
+    best = int(letters.argmax())
+    others = np.delete(np.maximum(letters, trades), best)
+    enough = letters[best] >= LETTERS_SUFFICE
+    return bool(enough and others.max(initial=0) <= letters[best] - FAR_BEHIND)
 
 
 def _nearness(readings: np.ndarray, texts: np.ndarray, span: tuple[float, float]) -> np.ndarray:

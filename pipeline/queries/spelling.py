@@ -51,18 +51,18 @@ class Spelling:
         """Whether it can mean something by itself; two letters only if the directory has them."""
         return not word.isdecimal() and (len(word) >= SHORTEST or word in self._own)
 
-    def readings(self, asked: Sequence[str]) -> list[str]:
+    def readings(self, asked: Sequence[str]) -> list[list[str]]:
         """What may have been meant, most likely first; empty if nothing but what was typed."""
         meant = [[word] if self.exists(word) else self._corrections(word) for word in asked]
         first = [words[0] for words in meant]
         if first == list(asked):
             return []
-        found = [" ".join(first)]
+        found = [first]
         for place, words in enumerate(meant):
             if len(words) > 1:
-                found.append(" ".join([*first[:place], words[1], *first[place + 1 :]]))
+                found.append([*first[:place], words[1], *first[place + 1 :]])
                 break
-        return found
+        return [" ".join(words).split() for words in found]
 
     def _corrections(self, word: str) -> list[str]:
         """The two likeliest readings at most; the word itself, if it is like none."""
