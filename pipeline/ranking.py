@@ -247,14 +247,15 @@ def _candidates(
     relevance, quality = settings.weight_relevance, settings.weight_quality / 100
     candidates: list[Candidate] = []
     for image in business.images:
-        if image.findings and hides(image.findings):
+        product_id, image_quality, one_class, findings, _, _ = image
+        if findings and hides(findings):
             continue
-        score = scores.get(image.product_id)
+        score = scores.get(product_id)
         if score and score[0] is not None:
-            value = relevance * score[0] + quality * image.quality
-            candidates.append((False, -value, image.product_id, image, score))
-        elif image.one_class:
-            candidates.append((True, -image.quality / 100, image.product_id, image, None))
+            value = relevance * score[0] + quality * image_quality
+            candidates.append((False, -value, product_id, image, score))
+        elif one_class:
+            candidates.append((True, -image_quality / 100, product_id, image, None))
     return candidates
 
 
