@@ -76,7 +76,7 @@ def test_every_renamed_category_is_in_the_table_and_its_other_name_is_not(kinds)
 
 def test_names_that_nothing_was_fitted_to_put_their_own_photos_first(kinds, scores) -> None:
     found = [in_order(scores(name), *kinds[name]) for name in kinds]
-    assert np.mean(found) > 0.97
+    assert np.mean(found) > 0.985
 
 
 def test_a_category_under_another_name_loses_little(kinds, scores) -> None:
