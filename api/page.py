@@ -161,10 +161,23 @@ def _found(services: Services, query: str) -> tuple[frozenset[str], list[str]]:
     return frozenset(business.docid for business in named), list(docids)
 
 
-def _slides(business: BusinessPictures) -> list[Picture]:
+@dataclass(frozen=True)
+class Slide:
+    """A picture that a card can show, and where serving put it: its slot, and its place there."""
+
+    picture: Picture
+    slot: str
+    position: int
+
+
+def _slides(business: BusinessPictures, query: str) -> list[Slide]:
     """What a card can show: the picture that answers, then the carousel, each once."""
-    pictures = (*business.dynamic[:1], *business.carousel)
-    return list({picture.product_id: picture for picture in pictures}.values())
+    first = [Slide(one, "dynamic" if query else "static", 1) for one in business.dynamic[:1]]
+    others = [Slide(one, "carousel", place) for place, one in enumerate(business.carousel, 1)]
+    slides: dict[int, Slide] = {}
+    for slide in (*first, *others):
+        slides.setdefault(slide.picture.product_id, slide)
+    return list(slides.values())
 
 
 def _parts(picture: Picture) -> list[Part]:

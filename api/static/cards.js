@@ -13,7 +13,9 @@ export function watchCards(results, drawer) {
     if (turn) step(turn.closest(".card"), Number(turn.dataset.turn));
     const caption = event.target.closest("[data-caption]");
     if (caption) toggleCaptions(caption);
-    const summary = event.target.closest(".why > summary");
+    // The picture itself explains itself, too.
+    const picture = event.target.closest(".slide > img");
+    const summary = picture ? summaryOf(picture) : event.target.closest(".why > summary");
     if (summary) {
       event.preventDefault();
       explain(summary, drawer);
@@ -81,6 +83,11 @@ function toggleCaptions(button) {
   for (const other of card.querySelectorAll("[data-caption]")) {
     other.setAttribute("aria-pressed", String(shown));
   }
+}
+
+function summaryOf(picture) {
+  const { slide } = picture.parentElement.dataset;
+  return picture.closest(".card").querySelector(`[data-panel="${slide}"] .why > summary`);
 }
 
 function explain(summary, drawer) {

@@ -8,7 +8,8 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
 const status = document.getElementById("status");
 const input = document.getElementById("query");
 
-export function watchResults(results) {
+// Calls `shown` whenever other results are on the page.
+export function watchResults(results, shown) {
   let running = null;
 
   async function show(query, { push = true, page = 1 } = {}) {
@@ -30,6 +31,7 @@ export function watchResults(results) {
       }
       clearTimeout(waiting);
       await exchange(results, html);
+      shown();
       const summary = results.querySelector("[data-summary]");
       status.textContent = summary?.dataset.summary ?? "The pictures cannot be shown right now";
     } catch (error) {
