@@ -59,4 +59,4 @@ bench: install
 
 # The pictures in docs/ are made by the project itself.
 docs: install
-	$(BIN)/python docs/screenshot.py docs/page.jpg
+	$(BIN)/python docs/screenshot.py docs/page

@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,8 +22,11 @@ from pipeline.queues import Lane
 from pipeline.records import Business, Category
 from pipeline.stores import open_stores
 
+# docid, name, categories, photos.
+Shop = tuple[str, str, tuple[str, ...], tuple[str, ...]]
+
 # Photos that scikit-image and scikit-learn carry, dealt out to made-up businesses.
-SHOPS: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
+SHOPS: tuple[Shop, ...] = (
     (
         "demo-cafe",
         "The Cat & Flower Café",
@@ -147,9 +150,9 @@ def demo(*, port: int, json_output: bool) -> None:
 
 
 @contextmanager
-def site(port: int = 0) -> Iterator[Site]:
-    """The system with the demo's photos gone through, in a data folder of its own."""
-    folder = Path(os.environ.get("JUSTLENS_DATA_DIR", "var")) / "demo"
+def site(port: int = 0, shops: Sequence[Shop] = SHOPS, name: str = "demo") -> Iterator[Site]:
+    """The system with the photos of some shops gone through, in a data folder of that name."""
+    folder = Path(os.environ.get("JUSTLENS_DATA_DIR", "var")) / name
     with data_folder(folder) as settings:
         system = System(settings, port=port or free_port(settings.api_host))
         out.print("Starting broker, workers and web applications ...")
@@ -157,7 +160,7 @@ def site(port: int = 0) -> Iterator[Site]:
             stores = open_stores(settings)
             stores.directory.add_vocabulary(VOCABULARY)
             batch = Batch(stores, settings)
-            businesses, photos = _shops()
+            businesses, photos = _taken_in(shops)
             with progress() as bars:
                 outcomes = batch.submit(
                     businesses, photos, force=False, lane=Lane.INTERACTIVE, progress=bars
@@ -168,9 +171,11 @@ def site(port: int = 0) -> Iterator[Site]:
             yield Site(system, photos, outcomes)
 
 
-def _shops() -> tuple[list[tuple[Business, list[Category]]], list[Photo]]:
+def _taken_in(
+    shops: Sequence[Shop],
+) -> tuple[list[tuple[Business, list[Category]]], list[Photo]]:
     businesses, photos = [], []
-    for docid, name, categories, files in SHOPS:
+    for docid, name, categories, files in shops:
         businesses.append((Business(docid=docid, name=name), categories_from(categories)))
         for file in files:
             photos.append(Photo(docid, file_number(file), str(_sample(file))))
