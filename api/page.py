@@ -68,19 +68,24 @@ class Results:
     @property
     def groups(self) -> list[tuple[str, list[BusinessPictures]]]:
         """The businesses under headings; empty: the heading needs no showing."""
-        if not self.category:
-            return [("", self.page.businesses)]
-        fits = [b.listed or b.docid in self.named for b in self.page.businesses]
-        ours, others = (
-            [b for b, fit in zip(self.page.businesses, fits, strict=True) if fit is wanted]
-            for wanted in (True, False)
-        )
-        headings = "", f"Not listed under {self.category}"
-        return [
-            (heading, group)
-            for heading, group in zip(headings, (ours, others), strict=True)
-            if group
-        ]
+        if self.category:
+            other = f"Not listed under {self.category}"
+        else:
+            other = "Their usual pictures" if self.is_compared else ""
+        groups: dict[str, list[BusinessPictures]] = {"": [], other: []}
+        for business in self.page.businesses:
+            groups["" if self._fits(business) else other].append(business)
+        return [(heading, group) for heading, group in groups.items() if group]
+
+    def _fits(self, business: BusinessPictures) -> bool:
+        if business.docid in self.named:
+            return True
+        return business.listed if self.category else business.fallback != "static"
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether a query that means no category was held against what pictures show."""
+        return any(business.fallback == "description" for business in self.page.businesses)
 
     @property
     def category(self) -> str:

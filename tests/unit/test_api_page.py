@@ -103,3 +103,17 @@ def test_when_a_store_is_away_the_page_says_so_and_keeps_the_query(
 def test_styles_and_scripts_are_served(reader: TestClient) -> None:
     assert reader.get("/static/page.css").headers["content-type"].startswith("text/css")
     assert "javascript" in reader.get("/static/page.js").headers["content-type"]
+
+
+def test_a_query_that_fits_nothing_shows_the_usual_order_and_says_so(reader: TestClient) -> None:
+    html = reader.get("/", params={"query": "xqzvw"}).text
+    assert "Each business shows its usual one." in html
+    assert "Usual order" in html
+    assert first_picture(html, "cafe") == "A cup of coffee at cafe"
+
+
+def test_a_query_of_no_category_is_compared_with_what_pictures_show(reader: TestClient) -> None:
+    html = reader.get("/", params={"query": "spacecraft lifting off"}).text
+    assert "compared with what the pictures are said to show" in html
+    assert "held just now against what it is said to show" in html
+    assert first_picture(html, "museum") == "A rocket on its launch pad at museum"
