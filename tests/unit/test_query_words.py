@@ -40,6 +40,10 @@ def test_a_word_that_exists_is_not_taken_for_one_that_looks_like_it() -> None:
     index = CharacterIndex(NAMES)
     assert index.likeness(["burgers"], [True]).max() < index.likeness(["barbars"], [False]).max()
     assert index.likeness(["harbour"], [True]).max() == 0
+    # "glass" is so near to "class" that it is not enough for words to exist: it has to cost them.
+    classes = CharacterIndex(["yoga classes"])
+    asked = ["yoga", "glasses"]
+    assert classes.likeness(asked, [True, True])[0] < classes.likeness(asked, [True, False])[0]
 
 
 def test_a_word_that_all_shops_have_makes_no_two_of_them_alike() -> None:
