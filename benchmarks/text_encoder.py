@@ -49,7 +49,7 @@ SENTENCES = [
         ),
     )
 ]
-ROUNDS = 8
+ROUNDS = 12
 QUERIES = 10
 
 Encode = Callable[[Sequence[str]], np.ndarray]

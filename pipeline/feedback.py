@@ -27,8 +27,7 @@ Key = TypeVar("Key", bound=Hashable)
 class Event(BaseModel):
     """A picture was shown to somebody, or clicked on.
 
-    A click whose id follows from that of the page view, for example, and not from the click, is
-    counted once however often somebody clicks.
+    A click whose id is made from that of its impression counts once, however often somebody clicks.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
