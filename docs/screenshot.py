@@ -22,14 +22,14 @@ SHOPS: tuple[Shop, ...] = (
     (
         "apollo-house",
         "Apollo House",
-        ("Space Museums", "Coffee Shops", "Photographers"),
-        ("skimage/astronaut.png", "skimage/coffee.png", "skimage/camera.png"),
+        ("Space Museums", "Coffee Shops"),
+        ("skimage/astronaut.png", "skimage/coffee.png"),
     ),
     (
         "deep-field",
         "Deep Field Planetarium",
         ("Space Museums", "Cinemas"),
-        ("skimage/hubble_deep_field.jpg", "sklearn/china.jpg", "sklearn/flower.jpg"),
+        ("skimage/hubble_deep_field.jpg", "sklearn/flower.jpg"),
     ),
     (
         "launch-pad",
