@@ -1,10 +1,10 @@
 """Claim: of queries as people type them, at least 92 % are taken for the right category.
 
-500 are made from the names of a directory by slips of the finger and of the ear (`slips`), the
-others were written by hand (`queries_data`). Baselines, on the same queries: the embedding alone,
-the characters alone (the likelihood that one is the other by its edit distance), and their plain
-sum. "Right" accepts every category of which a person would say that it is meant ("haircut": barbers
-or hair salons); "strict" only the first.
+500 are made from the names of a directory by slips of the finger and of the ear
+(`measuring.slips`), the others were written by hand (`data/queries`). Baselines, on the same
+queries: the embedding alone, the characters alone (the likelihood that one is the other by its edit
+distance), and their plain sum. "Right" accepts every category of which a person would say that it
+is meant ("haircut": barbers or hair salons); "strict" only the first.
 """
 
 import tempfile
@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 from measuring import arguments, figures, machine, ratio, report, versions
+from measuring.slips import misspelt
 from rapidfuzz import fuzz, process
-from slips import misspelt
 
 import models
 from pipeline.embeddings import TextEmbeddings
@@ -25,7 +25,7 @@ from pipeline.queries import QueryResolver, fold
 from pipeline.settings import Settings
 from pipeline.stores import open_stores
 
-DATA = Path(__file__).parent / "queries_data"
+DATA = Path(__file__).parent / "data" / "queries"
 OF_EACH_KIND = 100
 SEED = 7
 WARM_UP = 10
@@ -41,7 +41,7 @@ class Query:
 
 
 def lines(name: str) -> list[str]:
-    """The lines of a file of `queries_data`, without comments."""
+    """The lines of a file of `data/queries`, without comments."""
     text = (DATA / name).read_text(encoding="utf-8")
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
