@@ -62,6 +62,7 @@ def test_nothing_keeps_people_from_using_the_pages(
     expect(page.get_by_role("option").first).to_be_visible()
     assert barriers(page, "#search") == []
     page.get_by_role("link", name="Upload").click()
+    page.wait_for_url("**/upload")
     page.get_by_label("The business").fill("New place")
     page.get_by_label("The business").press("Enter")
     page.get_by_label("What it is listed under").fill("Tea")

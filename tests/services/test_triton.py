@@ -124,10 +124,10 @@ def test_a_request_that_two_servers_fail_at_is_refused_and_the_servers_stay(
     assert asking.servers() == {server.address: "" for server in servers}
 
 
-def test_two_hundred_descriptions_survive_a_server_that_is_killed_and_started_again(
+def test_hundreds_of_descriptions_survive_a_server_that_is_killed_and_started_again(
     servers, describer
 ) -> None:
-    total, width = 200, 32
+    total, width = 400, 32
     malformed = (Kind.FENCED, Kind.CUT_OFF, Kind.NEVER, Kind.WRONG_TYPES, Kind.QUOTED_WRONG)
     kinds = {
         next(numbers): malformed[index // 5 % len(malformed)] if index % 5 == 0 else Kind.WHOLE
