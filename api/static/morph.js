@@ -1,6 +1,6 @@
 // Makes one tree like another with as few changes as there are differences, so that focus, scrolling
-// and what a reader has opened stay where they are. Children with a data-key are known by it again;
-// what has data-keep is a script's own and stays as it is.
+// and what a reader has opened stay where they are. Children with a data-key or an id are known by it
+// again; what has data-keep is a script's own and stays as it is.
 
 export function morph(old, fresh) {
   if (old.isEqualNode(fresh) || old.dataset?.keep !== undefined) return;
@@ -50,5 +50,5 @@ function morphChildren(old, fresh) {
 }
 
 function keyOf(node) {
-  return node.dataset?.key;
+  return node.dataset?.key || node.id;
 }
