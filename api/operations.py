@@ -1,12 +1,22 @@
 """What operators look at: whether a process lives, whether it can serve, and its figures."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, Metric, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    Metric,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -74,9 +84,14 @@ def readiness(troubles: Mapping[str, str]) -> Readiness:
 def metrics(request: Request) -> Response:
     """Requests and their latency by method, route template and status; store latency.
 
-    An application that needs the broker also tells what waits in its queues.
+    An application that needs the broker also tells what waits in its queues. Of several processes
+    that share ``PROMETHEUS_MULTIPROC_DIR`` each answers for all.
     """
-    text = generate_latest()
+    registry: CollectorRegistry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+    text = generate_latest(registry)
     if "broker" in request.app.state.needs:
         text += generate_latest(QueueDepths(request.app.state.services.broker.backlog))
     return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -6,6 +6,7 @@ Importing a module of ``api`` opens no connection and loads no model: all of tha
 import asyncio
 import gc
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -67,6 +68,7 @@ class Services:
         self.settings = settings
         self.stores = open_stores(settings)
         self._broker = broker
+        self._warming = threading.Lock()
 
     @cached_property
     def broker(self) -> Broker:
@@ -139,14 +141,19 @@ class Services:
         if "broker" in needs:
             troubles["broker"] = self._broker_trouble()
         if "text_encoder" in needs:
-            troubles["text_encoder"] = "" if self.text_encoder.is_loaded else "not loaded yet"
+            waits = "warming up" if self._warming.locked() else ""
+            troubles["text_encoder"] = waits if self.text_encoder.is_loaded else "not loaded yet"
         return troubles
 
     def warm_up(self) -> None:
-        """Load what the first query would wait for."""
-        try:
-            self.text_encoder.load()
-            self.serving.warm_up()
+        """Load what the first query would wait for; until then ``checks`` says so."""
+        with self._warming:
+            try:
+                self.text_encoder.load()
+                self.serving.warm_up()
+            except (ModelError, ConfigurationError, StoreUnavailable) as error:
+                log.warning("queries are answered without meaning for now: %s", error)
+                return
             # What is loaded now stays for good: a full collection that walks through all of it
             # would stop a request for a tenth of a second.
             gc.collect()
@@ -154,8 +161,6 @@ class Services:
             # A page makes some ten thousand objects that all go with it: at the default of 700 the
             # collector looks twenty times for cycles that are not there.
             gc.set_threshold(50_000, 20, 20)
-        except (ModelError, ConfigurationError, StoreUnavailable) as error:
-            log.warning("queries are answered without meaning for now: %s", error)
 
     def close(self) -> None:
         """Give connections back."""

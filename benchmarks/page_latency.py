@@ -8,6 +8,7 @@ spent in the stores' methods, decoding included, is shown apart and left out of 
 
 Then the same stores behind a real server: requests arrive at random, 20 a second, whether or not
 the ones before them are answered (an open loop), and a request's time runs from when it was due.
+One process answers, then two: as many as there are cores, which the client has to share.
 """
 
 import asyncio
@@ -17,7 +18,6 @@ import os
 import random
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +33,7 @@ from measuring.directory import BUSINESSES, CATEGORIES, PHOTOS, UNLISTED, VOCABU
 from api import relevancy
 from api.relevancy import OneBusiness, PageRequest
 from api.wiring import Services, application
+from cli.processes import web
 from pipeline.graph import Sender
 from pipeline.serving import Page
 from pipeline.settings import Settings
@@ -43,6 +44,7 @@ WARM_UP = 20
 RATE = 20.0
 LOOP_SECONDS = 30.0
 START_SECONDS = 120.0
+READY_IN_A_ROW = 20
 
 ONE = "/v1/relevance/shop-0"
 PAGE = "/v1/relevance"
@@ -55,7 +57,7 @@ def cases(docids: list[str]) -> dict[str, Iterator[tuple[str, object]]]:
         return PAGE, {"docids": docids, "limit": LIMIT, **wanted}
 
     # A query that was asked before is remembered: each of these is a new one.
-    fresh = directory.misspelt(WARM_UP + REQUESTS + int(2 * RATE * LOOP_SECONDS))
+    fresh = directory.misspelt(WARM_UP + REQUESTS + int(3 * RATE * LOOP_SECONDS))
     return {
         "one_business": itertools.repeat((f"{ONE}?category=Coffee+Shops&limit={LIMIT}", None)),
         "page_category": itertools.repeat(page(category=WANTED)),
@@ -125,29 +127,35 @@ def _check(content: bytes, ready: bytes) -> None:
 
 
 class Server:
-    """The relevancy application in a process of its own, on the stores in a folder."""
+    """The relevancy application in processes of its own, started as `justlens up` starts it.
 
-    def __init__(self, place: Path) -> None:
+    Args:
+        place: the folder of the stores.
+        processes: how many answer.
+    """
+
+    def __init__(self, place: Path, processes: int) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
+        started = web(Settings(data_dir=place, api_processes=processes), "api.relevancy:app", port)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "api.relevancy:app", "--port", str(port)],
-            env={**os.environ, "JUSTLENS_DATA_DIR": str(place)},
+            started.command,
+            env={**os.environ, **started.environment, "JUSTLENS_DATA_DIR": str(place)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
 
     def __enter__(self) -> "Server":
-        deadline = time.monotonic() + START_SECONDS
+        # Each time a new connection, which any of the processes may take.
+        in_a_row, deadline = 0, time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            try:
-                if httpx.get(f"{self.url}/ready").json()["status"] == "ready":
-                    return self
-            except httpx.TransportError:
-                pass
-            time.sleep(0.1)
+            in_a_row = in_a_row + 1 if self._is_ready() else 0
+            if in_a_row == READY_IN_A_ROW:
+                return self
+            time.sleep(0.05)
+        self.__exit__()
         raise RuntimeError("the server did not become ready")
 
     def __exit__(self, *_: object) -> None:
@@ -155,8 +163,18 @@ class Server:
         self._process.wait()
 
     def resident_mb(self) -> float:
-        """Memory of the process that is in use, in MB."""
-        return psutil.Process(self._process.pid).memory_info().rss / 1e6
+        """Memory in use of the process that uses most, in MB."""
+        server = psutil.Process(self._process.pid)
+        return max(
+            process.memory_info().rss / 1e6
+            for process in (server, *server.children(recursive=True))
+        )
+
+    def _is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/ready").json()["status"] == "ready"
+        except httpx.TransportError:
+            return False
 
 
 async def open_loop(server: Server, requests: Iterator[tuple[str, object]]) -> list[float]:
@@ -165,15 +183,20 @@ async def open_loop(server: Server, requests: Iterator[tuple[str, object]]) -> l
     seconds: list[float] = []
 
     async def one(client: httpx.AsyncClient, path: str, body: object, due: float) -> None:
-        answer = await client.post(path, json=body)
+        # As it comes: unpacking it would take the server's time.
+        async with client.stream("POST", path, json=body) as answer:
+            async for _ in answer.aiter_raw():
+                pass
         seconds.append(time.perf_counter() - due)
         answer.raise_for_status()
 
-    # However late an answer is, it counts.
-    async with httpx.AsyncClient(base_url=server.url, timeout=None) as client:
+    # However late an answer is, it counts. A connection for each request: whichever process is
+    # free takes it.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(base_url=server.url, timeout=None, limits=limits) as client:
         for _ in range(WARM_UP):
-            path, body = next(requests)
-            (await client.post(path, json=body)).raise_for_status()
+            await one(client, *next(requests), time.perf_counter())
+        seconds.clear()
         due = time.perf_counter()
         until = due + LOOP_SECONDS
         async with asyncio.TaskGroup() as tasks:
@@ -194,12 +217,14 @@ def main() -> None:
         asked = cases(docids)
         services = Services(Settings(data_dir=place), Sender())
         seconds = asyncio.run(compare(services, docids, asked))
-        with Server(place) as server:
-            loops = {
-                case: figures(asyncio.run(open_loop(server, asked[case])))
-                for case in ("page_category", "page_query")
-            }
-            resident = server.resident_mb()
+        loops, resident = {}, 0.0
+        for processes in (1, 2):
+            with Server(place, processes) as server:
+                loops[str(processes)] = {
+                    case: figures(asyncio.run(open_loop(server, asked[case])))
+                    for case in ("page_category", "page_query")
+                }
+                resident = max(resident, server.resident_mb())
     ratios = {case: ratio(ways["rest"], ways["baseline"]) for case, ways in seconds.items()}
     latency = {
         case: {way: figures(taken) for way, taken in ways.items()} for case, ways in seconds.items()
@@ -216,7 +241,7 @@ def main() -> None:
         },
         "latency": latency,
         "without_stores_to_baseline": ratios,
-        "open_loop": {"requests_a_second": RATE, **loops},
+        "open_loop": {"requests_a_second": RATE, "by_processes": loops},
         "resident_mb": round(resident),
     }
     lines = [
@@ -228,11 +253,12 @@ def main() -> None:
         for case in seconds
     ]
     lines += [
-        f"{case:14} {RATE:.0f} requests/s: {found['median_ms']:.1f} ms median, "
-        f"{found['p99_ms']:.1f} ms p99, {found['n']} requests"
-        for case, found in loops.items()
+        f"{case:14} {RATE:.0f} requests/s, answered by {processes}: {found['median_ms']:.1f} ms "
+        f"median, {found['p99_ms']:.1f} ms p99, {found['n']} requests"
+        for processes, cases in loops.items()
+        for case, found in cases.items()
     ]
-    lines.append(f"server: {resident:.0f} MB resident")
+    lines.append(f"a process of the server: {resident:.0f} MB resident")
     report("page_latency", results, lines, options.json)
 
 

@@ -66,16 +66,36 @@ def processes(settings: Settings, *, port: int, flower: str = "") -> list[Proces
         environment = {**threads(computing), METRICS_PORT: str(next(ports))}
         return Process(f"worker-{name}", [*command, "-Q", ",".join(queues)], environment)
 
-    web = [python, "-m", "uvicorn", "api.main:app", "--host", settings.api_host]
     system = [
         *(worker(name, queues) for name, queues in pools(settings).items()),
         Process("beat", [*celery, "beat", "--loglevel", "INFO"], threads(1)),
-        Process("api", [*web, "--port", str(port), "--no-access-log"], threads(1)),
+        web(settings, "api.main:app", port),
     ]
     if flower:
         password = {"JUSTLENS_FLOWER_AUTH": flower}
         system.append(Process("flower", [python, "-m", "cli.flower"], password))
     return system
+
+
+def web(settings: Settings, application: str, port: int) -> Process:
+    """A web application, in as many processes as the settings say.
+
+    Args:
+        application: module and name of it.
+        port: that it listens on.
+    """
+    address = ["--host", settings.api_host, "--port", str(port), "--no-access-log"]
+    command = [sys.executable, "-m", "uvicorn", application, *address]
+    environment = threads(1)
+    if settings.api_processes > 1:
+        command += ["--workers", str(settings.api_processes)]
+        # Where each notes its figures, for any of them may be asked for all. Those of processes
+        # that are gone would be added to the new ones'.
+        figures = settings.data_dir / "figures" / application
+        shutil.rmtree(figures, ignore_errors=True)
+        figures.mkdir(parents=True)
+        environment["PROMETHEUS_MULTIPROC_DIR"] = str(figures)
+    return Process("api", command, environment)
 
 
 def pools(settings: Settings) -> dict[str, tuple[str, ...]]:

@@ -11,7 +11,6 @@ share of bits in which two of them differ is the angle between the vectors, divi
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -59,7 +58,7 @@ class Looks:
         sizes = [len(looks) for looks in every]
         if min(sizes, default=_BYTES) < _BYTES:
             every = [looks.ljust(_BYTES, b"\0") for looks in every]
-        present = within(groups)
+        present = within([len(group) for group in groups])
         self._words = np.zeros((*present.shape, _BYTES // 8), np.uint64)
         self._words[present] = np.frombuffer(b"".join(every), np.uint64).reshape(-1, _BYTES // 8)
         known = np.zeros(present.shape, int)
@@ -131,10 +130,9 @@ class Looks:
         return np.maximum(by_hash, _cosines(apart) * known)
 
 
-def within(groups: Sequence[Sequence[Any]]) -> np.ndarray:
+def within(sizes: Sequence[int]) -> np.ndarray:
     """Which places (G, N) of an array are of members of groups; by it, a flat list is laid out."""
-    sizes = np.array([len(group) for group in groups], int)
-    return np.arange(sizes.max(initial=0)) < sizes[:, None]
+    return np.arange(max(sizes, default=0)) < np.array(sizes, int)[:, None]
 
 
 def _cosines(apart: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ decoded or made.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate, islice, pairwise
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -136,10 +137,17 @@ Decode = Callable[[Sequence[Any]], list[dict[str, Any]]]
 Hides = Callable[[str], bool]
 """Whether the rules in force hide an image with these ``PageImage.findings``."""
 
-# (not scored, -value, product_id, image, score): candidates sort by what comes first. Scored ones
-# do, then those of a higher value (0..1); among equals the older id.
-Candidate = tuple[bool, float, int, PageImage, PageScore | None]
-Shown = tuple[Wanted, Candidate]
+
+class Candidate(NamedTuple):
+    """An image that may be shown, and for what.
+
+    ``value`` is what the order goes by, 0..1; ``score`` is None where it is the Rule-Set's.
+    """
+
+    wanted: Wanted
+    image: PageImage
+    value: float
+    score: PageScore | None
 
 
 def nothing(reason: str) -> Ranking:
@@ -157,78 +165,25 @@ def rank(page: Sequence[Asked], decoded: Decode, settings: Settings, limit: int)
         limit: most pictures in ``dynamic``.
     """
     hides = _hiding(settings.rules)
-    orders = [sorted(_candidates(asked.images, asked.wanted, hides, settings)) for asked in page]
-    looks = Looks([[image.looks for _, _, _, image, _ in order] for order in orders])
+    images = _Images([asked.images for asked in page], hides)
+    order = _Order(images, [asked.wanted for asked in page], settings)
+    hot = _Order(images, [asked.hot for asked in page], settings)
+    looks = Looks(order.grouped([image.looks for image in order.images]))
     twins = looks.twins(
         settings.duplicate_bits, settings.duplicate_likely_bits, settings.duplicate_cosine
     )
-    carousels = _diverse(orders, twins, looks, settings)
+    carousels = _diverse(order, twins, looks, settings)
     choices = [
-        _choose(*business, hides, settings, limit)
-        for business in zip(page, orders, twins, carousels, strict=True)
+        _Choice(order, number, own, carousel, hot if asked.hot != asked.wanted else None, limit)
+        for number, (asked, own, carousel) in enumerate(zip(page, twins, carousels, strict=True))
     ]
     pictures = iter(
         _pictures([one for choice in choices for one in choice.shown], decoded, settings)
     )
     return [
-        choice.ranking(pictures, "" if choice.dynamic else _reason(choice.asked, hides))
-        for choice in choices
+        choice.ranking(pictures, "" if choice.dynamic else _reason(asked, hides))
+        for asked, choice in zip(page, choices, strict=True)
     ]
-
-
-@dataclass(slots=True)
-class _Choice:
-    """What of a business is shown: places in the order of its candidates."""
-
-    asked: Asked
-    order: Sequence[Candidate]
-    twins: Mapping[int, int]
-    dynamic: Sequence[int]
-    carousel: Sequence[int]
-    best: Candidate | None  # for the hot category, where that is not what is wanted
-
-    @property
-    def shown(self) -> list[Shown]:
-        """What pictures have to be made of, each once."""
-        shown = [(self.asked.wanted, self.order[place]) for place in self._places]
-        return [*shown, (self.asked.hot, self.best)] if self.best else shown
-
-    @property
-    def _places(self) -> list[int]:
-        return list(dict.fromkeys((*self.dynamic, *self.carousel)))
-
-    def ranking(self, made: Iterator[Picture], reason: str) -> Ranking:
-        """The answer, with the next of the pictures that were made: those of ``shown``."""
-        pictures = {place: next(made) for place in self._places}
-        for place, first in self.twins.items():
-            if first in pictures:
-                pictures[first].near_duplicates.append(self.order[place][2])
-        dynamic = [pictures[place] for place in self.dynamic]
-        static = dynamic[0] if dynamic and self.asked.hot == self.asked.wanted else None
-        return Ranking(
-            static=next(made) if self.best else static,
-            dynamic=dynamic,
-            carousel=[pictures[place] for place in self.carousel],
-            enhanced=[picture for picture in dynamic if picture.enhanced_url],
-            source=_source(dynamic),
-            reason=reason,
-        )
-
-
-def _choose(
-    asked: Asked,
-    order: Sequence[Candidate],
-    twins: Mapping[int, int],
-    carousel: Sequence[int],
-    hides: Hides,
-    settings: Settings,
-    limit: int,
-) -> _Choice:
-    dynamic = [place for place in range(len(order)) if place not in twins][:limit]
-    best = None
-    if asked.hot != asked.wanted:
-        best = min(_candidates(asked.images, asked.hot, hides, settings), default=None)
-    return _Choice(asked, order, twins, dynamic, carousel, best)
 
 
 def _hiding(rules: Rules) -> Hides:
@@ -236,34 +191,132 @@ def _hiding(rules: Rules) -> Hides:
     return lru_cache(lambda findings: rules.hides(findings.split()))
 
 
-def _candidates(
-    business: PageImages, wanted: Wanted, hides: Hides, settings: Settings
-) -> list[Candidate]:
-    """The images that may be shown."""
-    scores: Mapping[int, PageScore]
-    scores = business.scores.get(wanted.catid, {}) if wanted.catid else {}
-    if wanted.live is not None:
-        scores = wanted.live
-    relevance, quality = settings.weight_relevance, settings.weight_quality / 100
-    candidates: list[Candidate] = []
-    for image in business.images:
-        product_id, image_quality, one_class, findings, _, _ = image
-        if findings and hides(findings):
-            continue
-        score = scores.get(product_id)
-        if score and score[0] is not None:
-            value = relevance * score[0] + quality * image_quality
-            candidates.append((False, -value, product_id, image, score))
-        elif one_class:
-            candidates.append((True, -image_quality / 100, product_id, image, None))
-    return candidates
+class _Images:
+    """The images of all businesses of a page, one behind the other, in arrays (N,)."""
+
+    def __init__(self, page: Sequence[PageImages], hides: Hides) -> None:
+        self.page = page
+        self.rows = [image for business in page for image in business.images]
+        self.businesses = np.repeat(np.arange(len(page)), [len(one.images) for one in page])
+        ids, quality, one_class, findings, _, _ = (
+            zip(*self.rows, strict=True) if self.rows else [()] * 6
+        )
+        self.product_ids = np.array(ids, np.int64)
+        self.quality = np.array(quality, float)
+        self.has_flag = np.array(one_class, float) == 1
+        self.may_be_shown = ~np.array([bool(one) and hides(one) for one in findings], bool)
+
+    def scores(self, wanted: Sequence[Wanted]) -> list[PageScore | None]:
+        """The score of each image for what is wanted of its business."""
+        found: list[PageScore | None] = []
+        for business, one in zip(self.page, wanted, strict=True):
+            scores: Mapping[int, PageScore]
+            scores = business.scores.get(one.catid, {}) if one.catid else {}
+            if one.live is not None:
+                scores = one.live
+            found += map(scores.get, [image.product_id for image in business.images])
+        return found
+
+
+class _Order:
+    """What may be shown of each business, best first: arrays (M,), business behind business.
+
+    Scored ones come first, then those of a higher value; among equals the older id.
+    """
+
+    def __init__(self, images: _Images, wanted: Sequence[Wanted], settings: Settings) -> None:
+        scores = images.scores(wanted)
+        # None becomes not a number.
+        relevance = np.array([score and score[0] for score in scores], float)
+        is_scored = ~np.isnan(relevance)
+        by_both = settings.weight_relevance * relevance
+        by_both += settings.weight_quality / 100 * images.quality
+        values = np.where(is_scored, by_both, images.quality / 100)
+        kept = np.flatnonzero(images.may_be_shown & (is_scored | images.has_flag))
+        keys = images.product_ids[kept], -values[kept], ~is_scored[kept], images.businesses[kept]
+        kept = kept[np.lexsort(keys)]
+        self.values = values[kept]
+        self.is_scored = is_scored[kept]
+        self.sizes = np.bincount(images.businesses[kept], minlength=len(wanted)).tolist()
+        rows = kept.tolist()
+        self.images = [images.rows[row] for row in rows]
+        self._scores = [scores[row] for row in rows]
+        self._starts = [0, *accumulate(self.sizes)]
+        self._wanted = wanted
+
+    def grouped(self, every: list[Any]) -> list[list[Any]]:
+        """What is listed of all, by business."""
+        return [every[start:stop] for start, stop in pairwise(self._starts)]
+
+    def candidate(self, business: int, place: int) -> Candidate:
+        """That at a place of the order of a business."""
+        row = self._starts[business] + place
+        score = self._scores[row] if self.is_scored[row] else None
+        return Candidate(self._wanted[business], self.images[row], float(self.values[row]), score)
+
+    def product_id(self, business: int, place: int) -> int:
+        """The id of that at a place of the order of a business."""
+        return self.images[self._starts[business] + place].product_id
+
+
+class _Choice:
+    """What of a business is shown: places in the order of its candidates.
+
+    Args:
+        order: of all businesses, for what is wanted.
+        business: its number in it.
+        twins: places of copies, with those of the first ones.
+        carousel: places.
+        hot: the order for the hot categories, where that is not what is wanted.
+        limit: most pictures in ``dynamic``.
+    """
+
+    def __init__(
+        self,
+        order: _Order,
+        business: int,
+        twins: Mapping[int, int],
+        carousel: Sequence[int],
+        hot: _Order | None,
+        limit: int,
+    ) -> None:
+        self._order = order
+        self._business = business
+        self._twins = twins
+        self._carousel = carousel
+        places = (place for place in range(order.sizes[business]) if place not in twins)
+        self.dynamic = list(islice(places, limit))
+        self._places = list(dict.fromkeys((*self.dynamic, *carousel)))
+        self._is_hot = hot is None
+        self._best = hot.candidate(business, 0) if hot and hot.sizes[business] else None
+
+    @property
+    def shown(self) -> list[Candidate]:
+        """What pictures have to be made of, each once."""
+        shown = [self._order.candidate(self._business, place) for place in self._places]
+        return [*shown, self._best] if self._best else shown
+
+    def ranking(self, made: Iterator[Picture], reason: str) -> Ranking:
+        """The answer, with the next of the pictures that were made: those of ``shown``."""
+        pictures = {place: next(made) for place in self._places}
+        for place, first in self._twins.items():
+            if first in pictures:
+                copy = self._order.product_id(self._business, place)
+                pictures[first].near_duplicates.append(copy)
+        dynamic = [pictures[place] for place in self.dynamic]
+        static = dynamic[0] if dynamic and self._is_hot else None
+        return Ranking(
+            static=next(made) if self._best else static,
+            dynamic=dynamic,
+            carousel=[pictures[place] for place in self._carousel],
+            enhanced=[picture for picture in dynamic if picture.enhanced_url],
+            source=_source(dynamic),
+            reason=reason,
+        )
 
 
 def _diverse(
-    orders: Sequence[Sequence[Candidate]],
-    twins: Sequence[Mapping[int, int]],
-    looks: Looks,
-    settings: Settings,
+    order: _Order, twins: Sequence[Mapping[int, int]], looks: Looks, settings: Settings
 ) -> list[list[int]]:
     """By business: places by maximal marginal relevance (Carbonell and Goldstein 1998).
 
@@ -271,10 +324,9 @@ def _diverse(
     times its likeness to the likest of those before it. All businesses at once, in arrays (G, N).
     """
     share = settings.carousel_lambda
-    present = within(orders)
+    present = within(order.sizes)
     values, unscored = np.ones(present.shape), np.zeros(present.shape, bool)
-    values[present] = [-negated for order in orders for _, negated, _, _, _ in order]
-    unscored[present] = [is_unscored for order in orders for is_unscored, _, _, _, _ in order]
+    values[present], unscored[present] = order.values, ~order.is_scored
     # On one scale: an image without a score stays below the least of those with one.
     least = np.where(unscored, 1.0, values).min(axis=1, initial=1.0)
     worth = share * values * np.where(unscored, least[:, None], 1.0)
@@ -282,9 +334,9 @@ def _diverse(
         kept[list(out)] = False
     worth[~present] = -np.inf
     steps = min(settings.carousel_size, worth.shape[1])
-    chosen = np.zeros((len(orders), steps), int)
+    chosen = np.zeros((len(worth), steps), int)
     likest = np.zeros_like(worth)
-    rows = np.arange(len(orders))
+    rows = np.arange(len(worth))
     for step in range(steps):
         best = chosen[:, step] = np.argmax(worth - (1 - share) * likest, axis=1)
         worth[rows, best] = -np.inf
@@ -293,17 +345,17 @@ def _diverse(
     return [places[:size] for places, size in zip(chosen.tolist(), sizes, strict=True)]
 
 
-def _pictures(shown: Sequence[Shown], decoded: Decode, settings: Settings) -> list[Picture]:
+def _pictures(shown: Sequence[Candidate], decoded: Decode, settings: Settings) -> list[Picture]:
     """Pictures of candidates, each for what it is shown for."""
-    cards = decoded([candidate[3].card for _, candidate in shown])
-    stored = [one[4][1] for wanted, one in shown if one[4] and wanted.live is None]
+    cards = decoded([candidate.image.card for candidate in shown])
+    stored = [one.score[1] for one in shown if one.score and one.wanted.live is None]
     stored_parts = iter(decoded(stored))
     weights: dict[tuple[bool, ...], dict[str, float]] = {}
     pictures = []
-    for (wanted, (_, negated, product_id, image, score)), card in zip(shown, cards, strict=True):
+    for (wanted, image, value, score), card in zip(shown, cards, strict=True):
         if score is None:
             relevance, parts, by = None, {"one_class": 1.0}, {"quality": 1.0}
-            why = Why("rule_set", wanted.name, False, -negated, parts, by, wanted.fallback)
+            why = Why("rule_set", wanted.name, False, value, parts, by, wanted.fallback)
         else:
             relevance, parts = score
             is_live = wanted.live is not None
@@ -313,12 +365,12 @@ def _pictures(shown: Sequence[Shown], decoded: Decode, settings: Settings) -> li
             if present not in weights:
                 weights[present] = _weights(parts, settings)
             by = weights[present]
-            why = Why("scores", wanted.name, is_live, -negated, parts, by, wanted.fallback)
+            why = Why("scores", wanted.name, is_live, value, parts, by, wanted.fallback)
         url, enhanced_url = card["url"], card["enhanced_url"]
         is_enhanced = bool(enhanced_url) and enhanced_url != url
         pictures.append(
             Picture(
-                product_id,
+                image.product_id,
                 url,
                 enhanced_url if is_enhanced else "",
                 card["width"],

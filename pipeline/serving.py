@@ -129,6 +129,8 @@ class Serving:
         self._settings = settings
         self._scorer: tuple[str, Scorer] | None = None
         self._lock = threading.Lock()
+        # Threads share one interpreter: of many pages at once each takes as long as all of them.
+        self._turns = threading.BoundedSemaphore(settings.pages_at_once)
         self.resolver = QueryResolver(stores.directory, text, pieces, cache=settings.model_dir)
 
     def warm_up(self) -> None:
@@ -180,7 +182,12 @@ class Serving:
             StoreUnavailable: documents or categories cannot be read. Vectors and models are done
                 without: ``degraded`` says so.
         """
-        docids = list(dict.fromkeys(docids))
+        with self._turns:
+            return self._page(list(dict.fromkeys(docids)), category, catid, query, limit)
+
+    def _page(
+        self, docids: Sequence[str], category: str, catid: int | None, query: str, limit: int
+    ) -> Page:
         known = self._stores.documents.businesses(docids)
         categories = self._stores.directory.categories(docids)
         degraded: list[str] = []

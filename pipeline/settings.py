@@ -110,6 +110,9 @@ class Settings(BaseSettings):
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(8000, description="Of `justlens up`, unless --port is given.")
+    api_processes: int = Field(
+        1, description="Processes of the web applications, some 300 MB each.", ge=1
+    )
     metrics_host: str = Field(
         "127.0.0.1", description="Address under which workers serve their figures."
     )
@@ -199,6 +202,11 @@ class Settings(BaseSettings):
     )
     one_class_threshold: float = Field(
         0.0, description="Least softmax share of a business's best category; empty: the encoder's."
+    )
+    pages_at_once: int = Field(
+        2,
+        description="Pages that a process makes at the same time; the others wait their turn.",
+        ge=1,
     )
     carousel_size: int = 6
     carousel_lambda: float = Field(

@@ -277,13 +277,18 @@ _READ_RELEVANCE_OF = _READ_RELEVANCE.where(
     _among(_relevance.c.docid, "docids"), _among(_relevance.c.catid, "catids")
 )
 _READ_RELEVANCE_OF_IMAGE = _READ_RELEVANCE.where(_is_image(_relevance))
-# For the driver itself: SQLAlchemy's rows take longer than reading them. The images of businesses,
-# and beside them their scores under the categories asked for, with the place of each in the list.
+# For the driver itself, in two rows of columns: the images of businesses, and their scores under
+# the categories asked for, each with its place in the list. The driver gives the interpreter away
+# at every row and has to get it back: with a row for each of a thousand images, requests that are
+# answered at the same time would do little else.
 _READ_PAGE = """
-SELECT asked.key, product_id, quality, one_class, findings, looks, card
+SELECT json_group_array(asked.key), json_group_array(product_id), json_group_array(quality),
+    json_group_array(one_class), json_group_array(findings), json_group_array(hex(looks)),
+    group_concat(card, char(10))
 FROM json_each(:docids) AS asked CROSS JOIN imgrel ON docid = asked.value AND catid = 0
 UNION ALL
-SELECT asked.key, product_id, score, parts, NULL, NULL, NULL
+SELECT json_group_array(asked.key), json_group_array(product_id), json_group_array(score),
+    NULL, NULL, NULL, group_concat(parts, char(10))
 FROM json_each(:pairs) AS asked
 CROSS JOIN imgrel ON docid = asked.value ->> '$[0]' AND catid = asked.value ->> '$[1]'
 """
@@ -514,12 +519,16 @@ class SqliteDocuments(DocumentStore):
                 pairs.append((docid, catid))
                 scores.append(business.scores.setdefault(catid, {}))
         asked = {"docids": _listed(page), "pairs": _listed(pairs)}
-        rows = self._database.rows(_READ_PAGE, asked)
-        for place, key, first, second, findings, look, card in rows:
-            if card is None:
-                scores[place][key] = (first, second)
-            else:
-                images[place].append(PageImage(key, first, second, findings, look, card))
+        seen, scored = self._database.rows(_READ_PAGE, asked)
+        places, product_ids, quality, one_class, findings, looks = map(from_json, seen[:-1])
+        columns = product_ids, quality, one_class, findings, map(bytes.fromhex, looks)
+        found = map(PageImage._make, zip(*columns, _texts(seen), strict=True))
+        for place, image in zip(places, found, strict=True):
+            images[place].append(image)
+        places, product_ids, values = map(from_json, scored[:3])
+        pairs_found = zip(places, product_ids, values, _texts(scored), strict=True)
+        for place, product_id, value, parts in pairs_found:
+            scores[place][product_id] = (value, parts)
         return page
 
     def decoded(self, encoded: Sequence[Any]) -> list[dict[str, Any]]:
@@ -696,6 +705,11 @@ def _stands(connection: Connection, docid: str, product_id: int, generation: int
 
 def _of(docid: str, product_id: int) -> dict[str, Any]:
     return {"of_docid": docid, "of_product_id": product_id}
+
+
+def _texts(row: Sequence[Any]) -> list[str]:
+    # JSON holds no line break.
+    return row[-1].split("\n") if row[-1] else []
 
 
 def _listed(keys: Iterable[Any]) -> str:

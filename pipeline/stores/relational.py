@@ -401,7 +401,7 @@ def _read_categories(connection: Connection, docids: Sequence[str]) -> dict[str,
         .order_by(_categories.c.docid, _categories.c.is_hot.desc(), _categories.c.catid)
     )
     found: dict[str, list[Category]] = {docid: [] for docid in docids}
-    for docid, catid, name, is_hot in connection.execute(query):
+    for docid, catid, name, is_hot in connection.execute(query).all():
         found[docid].append(Category(catid=catid, name=name, is_hot=is_hot))
     return found
 

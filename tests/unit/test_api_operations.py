@@ -18,7 +18,7 @@ def test_health_answers(reader: TestClient) -> None:
 
 
 def test_a_service_whose_dependencies_answer_is_ready(reader: TestClient, shops: Services) -> None:
-    shops.text_encoder.load()
+    shops.warm_up()
     answer = reader.get("/ready")
     assert (answer.status_code, answer.json()["status"]) == (200, "ready")
     assert set(answer.json()["checks"]) == {
@@ -44,10 +44,22 @@ def test_without_vectors_a_service_is_degraded_but_serves(
     writer: TestClient, own_shops: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(own_shops.stores.vectors, "check", _away)
-    own_shops.text_encoder.load()
+    own_shops.warm_up()
     answer = writer.get("/ready")
     assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
     assert answer.json()["checks"]["vectors"] == "the store is away"
+
+
+def test_a_service_is_not_ready_before_the_first_query_would_be_answered_at_once(
+    writer: TestClient, own_shops: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = []
+    monkeypatch.setattr(
+        own_shops.serving, "warm_up", lambda: said.append(writer.get("/ready").json())
+    )
+    own_shops.warm_up()
+    assert {one["checks"]["text_encoder"] for one in said} == {"warming up"}
+    assert writer.get("/ready").json()["checks"]["text_encoder"] == "ok"
 
 
 def test_figures_are_kept_by_route_not_by_path(reader: TestClient) -> None:
