@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipeline.catalogue import CHOOSABLE, HIDING, Reason, Rules
+from pipeline.public_addresses import Network, parse_networks
 
 # A Unix socket's address holds 108 bytes on Linux.
 SOCKET_PATH_LIMIT = 100
@@ -138,7 +139,13 @@ class Settings(BaseSettings):
         24_000_000, description="Pixels of decoded photos that a worker holds at a time."
     )
     max_bytes: int = Field(30_000_000, description="Larger files are refused.")
-    fetch_timeout: float = Field(20.0, description="Seconds to fetch a photo's address.")
+    fetch_timeout: float = Field(
+        20.0, description="Seconds to fetch a photo by its address, redirects included."
+    )
+    fetch_networks: Annotated[frozenset[Network], NoDecode] = Field(
+        frozenset(),
+        description="Networks that photos are fetched from beside public ones; with commas.",
+    )
 
     batch_size: int = Field(8, description="Images in one forward pass of the enhancer.")
     image_text_batch_size: int = Field(
@@ -251,6 +258,11 @@ class Settings(BaseSettings):
                 f"{', '.join(sorted(unknown))}: no such rule; known: {', '.join(CHOOSABLE)}"
             )
         return names
+
+    @field_validator("fetch_networks", mode="before")
+    @classmethod
+    def _networks(cls, value: Any) -> Any:
+        return parse_networks(value) if isinstance(value, str) else value
 
     def image_text_options(self) -> dict[str, Any]:
         """What the constructor of the chosen image-text encoder takes beside what all take."""

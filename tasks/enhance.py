@@ -185,7 +185,10 @@ def original(run: Run) -> tuple[CatalogueImage, bytes]:
     if image.original_key:
         return image, here.stores.objects.get(image.original_key)
     content = fetch(
-        image.url, timeout=here.settings.fetch_timeout, max_bytes=here.settings.max_bytes
+        image.url,
+        timeout=here.settings.fetch_timeout,
+        max_bytes=here.settings.max_bytes,
+        allowed=here.settings.fetch_networks,
     )
     sha256 = hashlib.sha256(content).hexdigest()
     kind = content_type(content)

@@ -102,10 +102,12 @@ def running(tls: ssl.SSLContext | None = None) -> Iterator[Cdn]:
         server.server_close()
 
 
-def certificate(folder: Path) -> Path:
-    """A PEM file with a key and a certificate of it for the loopback address."""
+def certificate(folder: Path, *hosts: str) -> Path:
+    """A PEM file with a key and a certificate of it for the loopback address, or for hosts."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, LOOPBACK)])
+    names: list[x509.GeneralName] = [x509.DNSName(host) for host in hosts]
+    names = names or [x509.IPAddress(ipaddress.ip_address(LOOPBACK))]
     now = datetime.now(UTC)
     made = (
         x509.CertificateBuilder()
@@ -115,10 +117,7 @@ def certificate(folder: Path) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(LOOPBACK))]),
-            critical=False,
-        )
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

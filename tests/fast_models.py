@@ -30,6 +30,8 @@ ENVIRONMENT = {
     "JUSTLENS_TEXT_READER": "tests.fast_models:NoText",
     "JUSTLENS_PEOPLE_DETECTOR": "none",
     "JUSTLENS_DESCRIBER": "tests.fast_models:ColourDescriber",
+    # Servers with photos run on this machine.
+    "JUSTLENS_FETCH_NETWORKS": "127.0.0.0/8",
 }
 
 

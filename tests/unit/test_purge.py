@@ -353,7 +353,11 @@ def test_secrets_are_not_shown_with_the_settings() -> None:
 
 
 def test_all_settings_reach_the_processes_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = Settings(catalogue_rules="watermarked,blurred", weight_quality=0.3)
+    chosen = Settings(
+        catalogue_rules="watermarked,blurred",
+        weight_quality=0.3,
+        fetch_networks="10.0.0.0/8,fd00::/8",
+    )
     for name, value in _environment(chosen).items():
         monkeypatch.setenv(name, value)
     assert Settings().model_dump(exclude={"threads"}) == chosen.model_dump(exclude={"threads"})

@@ -1,6 +1,7 @@
 """Profiles, and the settings by themselves."""
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,17 @@ def test_a_rule_that_there_is_not_is_refused_with_those_that_there_are(
 ) -> None:
     monkeypatch.setenv("JUSTLENS_CATALOGUE_RULES", wrong)
     with pytest.raises(ValidationError, match=f"{wrong}: no such rule; known: too_small, blurred"):
+        Settings()
+
+
+def test_networks_that_photos_are_fetched_from_are_named_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert Settings().fetch_networks == frozenset()
+    monkeypatch.setenv("JUSTLENS_FETCH_NETWORKS", "10.0.0.0/8, fd00::/8,")
+    assert Settings().fetch_networks == {ip_network("10.0.0.0/8"), ip_network("fd00::/8")}
+    monkeypatch.setenv("JUSTLENS_FETCH_NETWORKS", "intranet")
+    with pytest.raises(ValidationError, match="intranet"):
         Settings()
 
 
