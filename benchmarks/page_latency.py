@@ -21,20 +21,21 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import psutil
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Query
 from measuring import arguments, directory, figures, machine, ratio, report, versions
 from measuring.asking import StoreSeconds, ask
 from measuring.directory import BUSINESSES, CATEGORIES, PHOTOS, UNLISTED, VOCABULARY, WANTED
 
 from api import relevancy
-from api.relevancy import OneBusiness, PageRequest
+from api.relevancy import OneBusiness, PageRequest, Wanted
 from api.wiring import Services, application
 from cli.processes import web
 from pipeline.graph import Sender
+from pipeline.messages import DocId
 from pipeline.serving import Page
 from pipeline.settings import Settings
 
@@ -76,14 +77,14 @@ def with_baselines(services: Services, docids: list[str]) -> FastAPI:
         "page_query": services.serving.page(docids, query="cofee shops", limit=LIMIT),
         "page_live": services.serving.page(docids, category=UNLISTED, limit=LIMIT),
     }
-    one = relevancy.of_business(services, "shop-0", relevancy.Wanted(category=WANTED, limit=LIMIT))
+    one = relevancy.of_business(services, "shop-0", Wanted(category=WANTED, limit=LIMIT))
 
     @router.post("/{case}")
     def a_page(case: str, page: PageRequest) -> Page:
         return ready[case]
 
-    @router.get("/one_business")
-    def one_business(category: str, limit: int) -> OneBusiness:
+    @router.get("/one_business/{docid}")
+    def one_business(docid: DocId, wanted: Annotated[Wanted, Query()]) -> OneBusiness:
         return one
 
     return application(
@@ -110,7 +111,8 @@ async def compare(
                     answer, content = await ask(app, path, body)
                     inside = stores.total
                     query = path.partition("?")[2]
-                    baseline, ready = await ask(app, f"/baseline/{case}?{query}", body)
+                    place = f"{case}/shop-0?{query}" if query else case
+                    baseline, ready = await ask(app, f"/baseline/{place}", body)
                     if number < WARM_UP:
                         _check(content, ready)
                         continue

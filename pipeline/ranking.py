@@ -8,10 +8,10 @@ A page orders a thousand images within a few milliseconds: only for those that a
 decoded or made.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, islice, pairwise
+from itertools import accumulate, chain, islice, pairwise
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -19,8 +19,9 @@ from pydantic import Field
 
 from pipeline.catalogue import Rules
 from pipeline.looks import Looks, within
+from pipeline.records import ANY_CATEGORY
 from pipeline.settings import Settings
-from pipeline.stores.page_images import PageImage, PageImages, PageScore
+from pipeline.stores.page_images import PageImages, PageScores
 
 Source = Literal["scores", "rule_set", "mixed"]
 Fallback = Literal["description", "static"]
@@ -107,14 +108,14 @@ class Wanted:
     Args:
         name: of the category, or the query in words.
         catid: the category whose stored scores count; none where only live scores do.
-        live: scores made at the query, by product_id, with their parts as they are; where given,
-            stored ones do not count.
+        live: scores made at the query, their parts not encoded; where given, stored ones do not
+            count.
         fallback: why this is ranked for although it was not asked for.
     """
 
     name: str
     catid: int | None = None
-    live: Mapping[int, PageScore] | None = None
+    live: PageScores | None = None
     fallback: Fallback | None = None
 
 
@@ -135,19 +136,23 @@ class Asked(NamedTuple):
 Decode = Callable[[Sequence[Any]], list[dict[str, Any]]]
 """``DocumentStore.decoded``."""
 Hides = Callable[[str], bool]
-"""Whether the rules in force hide an image with these ``PageImage.findings``."""
+"""Whether the rules in force hide an image with these ``PageImages.findings``."""
 
 
 class Candidate(NamedTuple):
     """An image that may be shown, and for what.
 
-    ``value`` is what the order goes by, 0..1; ``score`` is None where it is the Rule-Set's.
+    ``value`` is what the order goes by; ``relevance`` and ``parts`` are None where it is the
+    Rule-Set's.
     """
 
     wanted: Wanted
-    image: PageImage
+    product_id: int
+    quality: float  # 0..100
+    card: Any
     value: float
-    score: PageScore | None
+    relevance: float | None
+    parts: Any
 
 
 def nothing(reason: str) -> Ranking:
@@ -168,7 +173,7 @@ def rank(page: Sequence[Asked], decoded: Decode, settings: Settings, limit: int)
     images = _Images([asked.images for asked in page], hides)
     order = _Order(images, [asked.wanted for asked in page], settings)
     hot = _Order(images, [asked.hot for asked in page], settings)
-    looks = Looks(order.grouped([image.looks for image in order.images]))
+    looks = Looks(order.looks)
     twins = looks.twins(
         settings.duplicate_bits, settings.duplicate_likely_bits, settings.duplicate_cosine
     )
@@ -192,30 +197,28 @@ def _hiding(rules: Rules) -> Hides:
 
 
 class _Images:
-    """The images of all businesses of a page, one behind the other, in arrays (N,)."""
+    """The images of all businesses of a page, one behind the other: columns, arrays (N,)."""
 
     def __init__(self, page: Sequence[PageImages], hides: Hides) -> None:
         self.page = page
-        self.rows = [image for business in page for image in business.images]
-        self.businesses = np.repeat(np.arange(len(page)), [len(one.images) for one in page])
-        ids, quality, one_class, findings, _, _ = (
-            zip(*self.rows, strict=True) if self.rows else [()] * 6
-        )
-        self.product_ids = np.array(ids, np.int64)
-        self.quality = np.array(quality, float)
-        self.has_flag = np.array(one_class, float) == 1
-        self.may_be_shown = ~np.array([bool(one) and hides(one) for one in findings], bool)
+        self.businesses = np.repeat(np.arange(len(page)), [len(one.product_ids) for one in page])
+        self.product_ids = np.array(_chained(one.product_ids for one in page), np.int64)
+        self.quality = np.array(_chained(one.qualities for one in page), float)
+        self.has_flag = np.array(_chained(one.one_class for one in page), float) == 1
+        self.looks = _chained(one.looks for one in page)
+        self.cards = _chained(one.cards for one in page)
+        findings = _chained(one.findings for one in page)
+        hidden = {one: bool(one) and hides(one) for one in set(findings)}
+        self.may_be_shown = ~np.array([*map(hidden.__getitem__, findings)], bool)
 
-    def scores(self, wanted: Sequence[Wanted]) -> list[PageScore | None]:
-        """The score of each image for what is wanted of its business."""
-        found: list[PageScore | None] = []
-        for business, one in zip(self.page, wanted, strict=True):
-            scores: Mapping[int, PageScore]
-            scores = business.scores.get(one.catid, {}) if one.catid else {}
-            if one.live is not None:
-                scores = one.live
-            found += map(scores.get, [image.product_id for image in business.images])
-        return found
+    def relevance(self, scores: Sequence[PageScores]) -> np.ndarray:
+        """The relevance (N,) of each image; not a number: not scored."""
+        found = (
+            map(of_business.values.get, one.product_ids)
+            for one, of_business in zip(self.page, scores, strict=True)
+        )
+        # None becomes not a number.
+        return np.array(_chained(found), float)
 
 
 class _Order:
@@ -225,38 +228,61 @@ class _Order:
     """
 
     def __init__(self, images: _Images, wanted: Sequence[Wanted], settings: Settings) -> None:
-        scores = images.scores(wanted)
-        # None becomes not a number.
-        relevance = np.array([score and score[0] for score in scores], float)
+        self._images = images
+        self._wanted = wanted
+        self._scores = [_scores(one, of) for one, of in zip(images.page, wanted, strict=True)]
+        relevance = images.relevance(self._scores)
         is_scored = ~np.isnan(relevance)
         by_both = settings.weight_relevance * relevance
         by_both += settings.weight_quality / 100 * images.quality
         values = np.where(is_scored, by_both, images.quality / 100)
         kept = np.flatnonzero(images.may_be_shown & (is_scored | images.has_flag))
-        keys = images.product_ids[kept], -values[kept], ~is_scored[kept], images.businesses[kept]
-        kept = kept[np.lexsort(keys)]
+        keys = images.product_ids, -values, ~is_scored, images.businesses
+        kept = kept[np.lexsort([key[kept] for key in keys])]
         self.values = values[kept]
         self.is_scored = is_scored[kept]
         self.sizes = np.bincount(images.businesses[kept], minlength=len(wanted)).tolist()
-        rows = kept.tolist()
-        self.images = [images.rows[row] for row in rows]
-        self._scores = [scores[row] for row in rows]
+        self._rows = kept.tolist()
         self._starts = [0, *accumulate(self.sizes)]
-        self._wanted = wanted
 
-    def grouped(self, every: list[Any]) -> list[list[Any]]:
-        """What is listed of all, by business."""
+    @property
+    def looks(self) -> list[list[bytes]]:
+        """What ``Looks`` compares, by business."""
+        every = [*map(self._images.looks.__getitem__, self._rows)]
         return [every[start:stop] for start, stop in pairwise(self._starts)]
 
-    def candidate(self, business: int, place: int) -> Candidate:
-        """That at a place of the order of a business."""
-        row = self._starts[business] + place
-        score = self._scores[row] if self.is_scored[row] else None
-        return Candidate(self._wanted[business], self.images[row], float(self.values[row]), score)
+    def candidates(self, business: int, places: Iterable[int]) -> list[Candidate]:
+        """Those at places of the order of a business."""
+        wanted, scores, images = self._wanted[business], self._scores[business], self._images
+        found = []
+        for place in places:
+            product_id = self.product_id(business, place)
+            row = self._rows[self._starts[business] + place]
+            relevance = scores.values.get(product_id)
+            parts = None if relevance is None else scores.parts[product_id]
+            value = self.values.item(self._starts[business] + place)
+            quality, card = images.quality.item(row), images.cards[row]
+            one = Candidate(wanted, product_id, quality, card, value, relevance, parts)
+            found.append(one)
+        return found
 
     def product_id(self, business: int, place: int) -> int:
         """The id of that at a place of the order of a business."""
-        return self.images[self._starts[business] + place].product_id
+        return self._images.product_ids.item(self._rows[self._starts[business] + place])
+
+
+def _scores(images: PageImages, wanted: Wanted) -> PageScores:
+    """Those of the images of a business for what is wanted."""
+    if wanted.live is not None:
+        return wanted.live
+    return images.scores.get(wanted.catid or ANY_CATEGORY, _NO_SCORES)
+
+
+_NO_SCORES = PageScores()
+
+
+def _chained(columns: Iterable[Iterable[Any]]) -> list[Any]:
+    return [*chain.from_iterable(columns)]
 
 
 class _Choice:
@@ -288,13 +314,12 @@ class _Choice:
         self.dynamic = list(islice(places, limit))
         self._places = list(dict.fromkeys((*self.dynamic, *carousel)))
         self._is_hot = hot is None
-        self._best = hot.candidate(business, 0) if hot and hot.sizes[business] else None
+        self._best = hot.candidates(business, [0]) if hot and hot.sizes[business] else []
 
     @property
     def shown(self) -> list[Candidate]:
         """What pictures have to be made of, each once."""
-        shown = [self._order.candidate(self._business, place) for place in self._places]
-        return [*shown, self._best] if self._best else shown
+        return [*self._order.candidates(self._business, self._places), *self._best]
 
     def ranking(self, made: Iterator[Picture], reason: str) -> Ranking:
         """The answer, with the next of the pictures that were made: those of ``shown``."""
@@ -347,17 +372,18 @@ def _diverse(
 
 def _pictures(shown: Sequence[Candidate], decoded: Decode, settings: Settings) -> list[Picture]:
     """Pictures of candidates, each for what it is shown for."""
-    cards = decoded([candidate.image.card for candidate in shown])
-    stored = [one.score[1] for one in shown if one.score and one.wanted.live is None]
+    cards = decoded([one.card for one in shown])
+    stored = [one.parts for one in shown if one.relevance is not None and one.wanted.live is None]
     stored_parts = iter(decoded(stored))
     weights: dict[tuple[bool, ...], dict[str, float]] = {}
     pictures = []
-    for (wanted, image, value, score), card in zip(shown, cards, strict=True):
-        if score is None:
-            relevance, parts, by = None, {"one_class": 1.0}, {"quality": 1.0}
+    for (wanted, product_id, quality, _, value, relevance, parts), card in zip(
+        shown, cards, strict=True
+    ):
+        if relevance is None:
+            parts, by = {"one_class": 1.0}, {"quality": 1.0}
             why = Why("rule_set", wanted.name, False, value, parts, by, wanted.fallback)
         else:
-            relevance, parts = score
             is_live = wanted.live is not None
             if not is_live:
                 parts = next(stored_parts)
@@ -370,7 +396,7 @@ def _pictures(shown: Sequence[Candidate], decoded: Decode, settings: Settings) -
         is_enhanced = bool(enhanced_url) and enhanced_url != url
         pictures.append(
             Picture(
-                image.product_id,
+                product_id,
                 url,
                 enhanced_url if is_enhanced else "",
                 card["width"],
@@ -379,7 +405,7 @@ def _pictures(shown: Sequence[Candidate], decoded: Decode, settings: Settings) -
                 card["enhanced_height"] if is_enhanced else 0,
                 card["alt"] or card["description"],
                 relevance,
-                image.quality,
+                quality,
                 [],
                 why,
             )
@@ -405,11 +431,11 @@ def _source(pictures: Sequence[Picture]) -> Source | None:
 
 
 def _reason(asked: Asked, hides: Hides) -> str:
-    images = asked.images.images
-    if not images:
+    findings = asked.images.findings
+    if not findings:
         return "The business has no images yet."
-    if all(hides(image.findings) for image in images):
-        found = {finding for image in images for finding in image.findings.split()}
+    if all(map(hides, findings)):
+        found = {one for of_image in findings for one in of_image.split()}
         reasons = sorted(finding for finding in found if hides(finding))
         return f"No image of the business can be shown: {', '.join(reasons)}."
     name = asked.wanted.name

@@ -28,7 +28,7 @@ from pipeline.records import Business, Category
 from pipeline.scoring import Scorer
 from pipeline.settings import Settings
 from pipeline.stores import Stores
-from pipeline.stores.page_images import PageScore
+from pipeline.stores.page_images import PageScores
 from pipeline.vocabulary import BACKGROUND, WordWeights, current_background
 
 log = logging.getLogger(__name__)
@@ -243,7 +243,7 @@ class Serving:
 
     def _live(
         self, docids: Sequence[str], request: Request, degraded: list[str]
-    ) -> dict[str, dict[int, PageScore]]:
+    ) -> dict[str, PageScores]:
         """Scores of the businesses' images for what is asked for, from stored vectors.
 
         A business is left out where a query means no category and says nothing of its photos.
@@ -258,7 +258,7 @@ class Serving:
             degraded.append(f"Nothing could be scored for {request.name!r}: {error}.")
             return {}
 
-    def _scored(self, docids: Sequence[str], text: str) -> dict[str, dict[int, PageScore]]:
+    def _scored(self, docids: Sequence[str], text: str) -> dict[str, PageScores]:
         """By the formula that made the stored scores."""
         scorer = self._current_scorer()
         (target,) = scorer.targets([text])
@@ -272,12 +272,13 @@ class Serving:
             [descriptions.get(key) for key in keys],
             [None] * len(keys),
         )
-        live: dict[str, dict[int, PageScore]] = {docid: {} for docid in docids}
+        live = {docid: PageScores() for docid in docids}
         for (docid, product_id), score in zip(keys, scores, strict=True):
-            live[docid][product_id] = score.value, score.parts
+            live[docid].values[product_id] = score.value
+            live[docid].parts[product_id] = score.parts
         return live
 
-    def _described(self, docids: Sequence[str], text: str) -> dict[str, dict[int, PageScore]]:
+    def _described(self, docids: Sequence[str], text: str) -> dict[str, PageScores]:
         """By what the photos are said to show; businesses that it does not fit are left out."""
         scorer = self._current_scorer()
         found = self._stores.vectors.images(self._text.model, "description", docids)
@@ -285,14 +286,13 @@ class Serving:
         for (docid, product_id), vector in found.items():
             by_business.setdefault(docid, {})[product_id] = vector
         groups = [np.stack(list(vectors.values())) for vectors in by_business.values()]
+        described = scorer.described(text, groups)
         return {
-            docid: {
-                product_id: (score.value, score.parts)
-                for product_id, score in zip(vectors, scores, strict=True)
-            }
-            for (docid, vectors), scores in zip(
-                by_business.items(), scorer.described(text, groups), strict=True
+            docid: PageScores(
+                values={key: score.value for key, score in zip(vectors, scores, strict=True)},
+                parts={key: score.parts for key, score in zip(vectors, scores, strict=True)},
             )
+            for (docid, vectors), scores in zip(by_business.items(), described, strict=True)
             if scores is not None
         }
 
@@ -343,7 +343,7 @@ class _View:
         """The categories whose scores are read."""
         return {category.catid for category in (self._found, self.hot) if category}
 
-    def aim(self, live: Mapping[int, PageScore] | None) -> Wanted:
+    def aim(self, live: PageScores | None) -> Wanted:
         """What its images are ranked for, with the scores made at the query, if any."""
         if self.is_listed:
             return _wanted(self._found)

@@ -60,7 +60,7 @@ from pipeline.stores.mongo_collections import (
     StoredRelevance,
     StoredValue,
 )
-from pipeline.stores.page_images import PageImage, PageImages
+from pipeline.stores.page_images import PageImage, PageImages, PageScores
 from pipeline.stores.patches import Patch, patched
 
 R = TypeVar("R", bound=Record)
@@ -352,9 +352,8 @@ class MongoDocuments(DocumentStore):
 
     @reaching
     def page(self, wanted: Mapping[str, Iterable[int]]) -> dict[str, PageImages]:
-        page = {docid: PageImages() for docid in wanted}
         if not wanted:  # MongoDB refuses an empty $or.
-            return page
+            return {}
         pairs = [
             {"docid": docid, "catid": {"$in": [ANY_CATEGORY, *catids]}}
             for docid, catids in wanted.items()
@@ -362,13 +361,19 @@ class MongoDocuments(DocumentStore):
         found = self._pages(StoredRelevance, __raw__={"$or": pairs, "dropped": False})
         # The one index that a page may be read by: a server without it says so at once.
         found = found.only(*PAGE_FIELDS).exclude("pk").hint(PAGE_INDEX)
+        images: dict[str, list[PageImage]] = {docid: [] for docid in wanted}
+        scores: dict[str, dict[int, PageScores]] = {docid: {} for docid in wanted}
         for one in found.batch_size(PAGE_BATCH).as_pymongo():
-            business, key = page[one["docid"]], one["product_id"]
+            docid, key = one["docid"], one["product_id"]
             if one["catid"] == ANY_CATEGORY:
-                business.images.append(_page_image(one))
+                images[docid].append(_page_image(one))
             else:
-                scores = business.scores.setdefault(one["catid"], {})
-                scores[key] = (one["score"], one["parts"])
+                of_category = scores[docid].setdefault(one["catid"], PageScores())
+                of_category.values[key] = one["score"]
+                of_category.parts[key] = one["parts"]
+        page = {docid: PageImages.of(found) for docid, found in images.items()}
+        for docid, business in page.items():
+            business.scores = scores[docid]
         return page
 
     def decoded(self, encoded: Sequence[Any]) -> list[dict[str, Any]]:

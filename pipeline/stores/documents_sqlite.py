@@ -9,7 +9,8 @@ them by as plain values. What is the image's own lies once, in its row under ``A
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, TypeVar
 
 from pydantic_core import from_json
@@ -52,7 +53,7 @@ from pipeline.records import (
 from pipeline.stores.database import Database
 from pipeline.stores.decisions import acceptance, counted_up, of_one_image
 from pipeline.stores.documents import STAGE_RECORDS, DocumentStore
-from pipeline.stores.page_images import PageImage, PageImages
+from pipeline.stores.page_images import PageImages, PageScores
 from pipeline.stores.patches import Patch, patched
 
 R = TypeVar("R", bound=Record)
@@ -512,23 +513,23 @@ class SqliteDocuments(DocumentStore):
 
     def page(self, wanted: Mapping[str, Iterable[int]]) -> dict[str, PageImages]:
         page = {docid: PageImages() for docid in wanted}
-        images, scores, pairs = [], [], []
-        for docid, business in page.items():
-            images.append(business.images)
-            for catid in {*wanted[docid]} - {ANY_CATEGORY}:
-                pairs.append((docid, catid))
-                scores.append(business.scores.setdefault(catid, {}))
+        pairs = [(docid, catid) for docid in page for catid in {*wanted[docid]} - {ANY_CATEGORY}]
         asked = {"docids": _listed(page), "pairs": _listed(pairs)}
-        seen, scored = self._database.rows(_READ_PAGE, asked)
-        places, product_ids, quality, one_class, findings, looks = map(from_json, seen[:-1])
-        columns = product_ids, quality, one_class, findings, map(bytes.fromhex, looks)
-        found = map(PageImage._make, zip(*columns, _texts(seen), strict=True))
-        for place, image in zip(places, found, strict=True):
-            images[place].append(image)
-        places, product_ids, values = map(from_json, scored[:3])
-        pairs_found = zip(places, product_ids, values, _texts(scored), strict=True)
-        for place, product_id, value, parts in pairs_found:
-            scores[place][product_id] = (value, parts)
+        images, scores = self._database.rows(_READ_PAGE, asked)
+        docids = list(page)
+        places, *columns, looks = map(from_json, images[:-1])
+        columns += [list(map(bytes.fromhex, looks)), _texts(images)]
+        for place, rows in _runs(places):
+            page[docids[place]] = PageImages(*(column[rows] for column in columns))
+        places, product_ids, values = map(from_json, scores[:3])
+        parts = _texts(scores)
+        for docid, catid in pairs:
+            page[docid].scores[catid] = PageScores()
+        for place, rows in _runs(places):
+            docid, catid = pairs[place]
+            found = page[docid].scores[catid]
+            found.values.update(zip(product_ids[rows], values[rows], strict=True))
+            found.parts.update(zip(product_ids[rows], parts[rows], strict=True))
         return page
 
     def decoded(self, encoded: Sequence[Any]) -> list[dict[str, Any]]:
@@ -705,6 +706,15 @@ def _stands(connection: Connection, docid: str, product_id: int, generation: int
 
 def _of(docid: str, product_id: int) -> dict[str, Any]:
     return {"of_docid": docid, "of_product_id": product_id}
+
+
+def _runs(places: Sequence[int]) -> Iterator[tuple[int, slice]]:
+    """Each place with the rows, one behind the other, that are of it."""
+    start = 0
+    for place, rows in groupby(places):
+        stop = start + len(list(rows))
+        yield place, slice(start, stop)
+        start = stop
 
 
 def _texts(row: Sequence[Any]) -> list[str]:

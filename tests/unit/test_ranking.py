@@ -9,7 +9,7 @@ from pipeline.looks import encoded
 from pipeline.ranking import Asked, Ranking, Wanted, rank
 from pipeline.records import Card
 from pipeline.settings import Settings
-from pipeline.stores.page_images import PageImage, PageImages, PageScore
+from pipeline.stores.page_images import PageImage, PageImages, PageScores
 
 SETTINGS = Settings(weight_relevance=0.9, weight_quality=0.1, carousel_size=4, duplicate_bits=6)
 
@@ -34,7 +34,7 @@ class Seen:
     """An image, and its scores by category."""
 
     image: PageImage
-    scores: dict[int, PageScore]
+    scores: dict[int, tuple[float | None, dict[str, float]]]
 
 
 def image(
@@ -87,10 +87,12 @@ def ranked(
     limit: int = 10,
     settings: Settings = SETTINGS,
 ) -> Ranking:
-    business = PageImages([seen.image for seen in images])
+    business = PageImages.of(seen.image for seen in images)
     for seen in images:
-        for catid, score in seen.scores.items():
-            business.scores.setdefault(catid, {})[seen.image.product_id] = score
+        for catid, (value, parts) in seen.scores.items():
+            scores = business.scores.setdefault(catid, PageScores())
+            scores.values[seen.image.product_id] = value
+            scores.parts[seen.image.product_id] = parts
     (ranking,) = rank([Asked(business, hot, wanted)], list, settings, limit)
     return ranking
 
@@ -250,11 +252,14 @@ def test_an_image_that_was_kept_as_it_is_has_no_enhanced_version() -> None:
 
 
 def test_live_scores_stand_in_for_stored_ones() -> None:
-    live = {
-        1: (0.2, {"image": 0.2, "image_cosine": 0.1}),
-        2: (0.9, {"image": 0.9, "image_cosine": 0.6}),
-        3: (None, {}),
-    }
+    live = PageScores(
+        {1: 0.2, 2: 0.9, 3: None},
+        {
+            1: {"image": 0.2, "image_cosine": 0.1},
+            2: {"image": 0.9, "image_cosine": 0.6},
+            3: {},
+        },
+    )
     ranking = ranked(
         image(1, cafes=0.9),
         image(2, cafes=0.1),
@@ -344,8 +349,8 @@ def test_the_weights_of_relevance_and_quality_are_settings() -> None:
 
 def test_every_business_of_a_page_is_ranked_by_itself() -> None:
     copies = [image(i, cafes=i / 10, looks=HASHES[0]).image for i in (1, 2)]
-    scores = {CAFES: {i: (i / 10, {"image": i / 10}) for i in (1, 2)}}
-    few = PageImages([copies[0]], scores)
+    few = PageImages.of([copies[0]])
+    few.scores = {CAFES: PageScores({1: 0.1, 2: 0.2}, {1: {"image": 0.1}, 2: {"image": 0.2}})}
     page = [Asked(few, CAFE, CAFE), Asked(PageImages(), CAFE, CAFE), Asked(few, BAR, CAFE)]
     first, none, third = rank(page, list, SETTINGS, 10)
     assert (ids(first), ids(none), ids(third)) == ([1], [], [1])

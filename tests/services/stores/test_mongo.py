@@ -200,7 +200,7 @@ class TestPreparation:
             documents.save_relevance(rows_of(scored(product_id=number)))
         asked.commands.clear()
         page = documents.page({"B1": [3], "B2": [4]})
-        assert len(page["B1"].scores[3]) == 200
+        assert len(page["B1"].scores[3].values) == 200
         documents.close()
         [page] = asked.commands
         command = {name: page[name] for name in ("find", "filter", "hint")}

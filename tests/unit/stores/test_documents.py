@@ -499,9 +499,9 @@ class TestPage:
         assert hidden.looks == bytes.fromhex("0f" * 8 + "1e" * 32)
         assert (plain.one_class, plain.findings, plain.looks) == (None, "", b"")
         assert Card(**documents.decoded([plain.card, hidden.card])[1]) == card
-        assert documents.decoded([business.scores[3][7][1]]) == [{"image": 0.4}]
+        assert documents.decoded([business.scores[3].parts[7]]) == [{"image": 0.4}]
         assert documents.decoded([]) == []
-        assert (business.scores[3][7][0], business.scores[3][8][0]) == (0.5, None)
+        assert business.scores[3].values == {7: 0.5, 8: None}
 
     def test_shows_a_patch_at_once(self, documents, row):
         patch = {"card.alt": "a plate", "card.invalid": ["nsfw"], "quality": 9.0}
@@ -531,12 +531,12 @@ def found(page: dict[str, PageImages]) -> dict[str, dict[int, dict[int, float | 
     """The scores of a page by business, image and category."""
     return {
         docid: {
-            image.product_id: {
-                catid: scores[image.product_id][0]
+            product_id: {
+                catid: scores.values[product_id]
                 for catid, scores in business.scores.items()
-                if image.product_id in scores
+                if product_id in scores.values
             }
-            for image in business.images
+            for product_id in business.product_ids
         }
         for docid, business in page.items()
     }
