@@ -1,6 +1,9 @@
 # The whole vocabulary: install, demo, test, test-services, chaos, lint, bench, up, docs.
 # One environment, .venv, serves them all.
 
+# Compiling all that a worker imports takes longer than its start: once is enough.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
