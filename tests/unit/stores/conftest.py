@@ -1,7 +1,7 @@
 """The stores under test.
 
 The contract suites know a store by its interface alone, and open it through a fixture that can be
-sent to another process. Another conftest with fixtures of these names runs them on other stores.
+sent to another process. Another conftest with fixtures of those names runs them on other stores.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,16 +32,29 @@ class Opener:
         return self.store(*self.arguments)
 
 
-DOCUMENTS = {"sqlite": lambda folder: Opener(SqliteDocuments, (f"sqlite:///{folder}/new/d.db",))}
-DIRECTORIES = {"sqlite": lambda folder: Opener(Directory, (f"sqlite:///{folder}/new/r.db",))}
-OBJECTS = {"folder": lambda folder: Opener(FolderObjects, (f"file://{folder}/new", "/objects/"))}
-EVENTS = {"sqlite": lambda folder: Opener(Events, (f"sqlite:///{folder}/new/e.db",))}
-VECTORS = {"sqlite": lambda folder: Opener(SqliteVectors, (f"sqlite:///{folder}/new/v.db",))}
+@pytest.fixture
+def open_documents(tmp_path: Path) -> Opener:
+    return Opener(SqliteDocuments, (f"sqlite:///{tmp_path}/new/d.db",))
 
 
-@pytest.fixture(params=DOCUMENTS)
-def open_documents(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    return DOCUMENTS[request.param](tmp_path)
+@pytest.fixture
+def open_directory(tmp_path: Path) -> Opener:
+    return Opener(Directory, (f"sqlite:///{tmp_path}/new/r.db",))
+
+
+@pytest.fixture
+def open_objects(tmp_path: Path) -> Opener:
+    return Opener(FolderObjects, (f"file://{tmp_path}/new", "/objects/"))
+
+
+@pytest.fixture
+def open_vectors(tmp_path: Path) -> Opener:
+    return Opener(SqliteVectors, (f"sqlite:///{tmp_path}/new/v.db",))
+
+
+@pytest.fixture
+def open_events(tmp_path: Path) -> Opener:
+    return Opener(Events, (f"sqlite:///{tmp_path}/new/e.db",))
 
 
 @pytest.fixture
@@ -51,11 +64,6 @@ def documents(open_documents: Opener) -> Iterator[DocumentStore]:
     store.close()
 
 
-@pytest.fixture(params=DIRECTORIES)
-def open_directory(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    return DIRECTORIES[request.param](tmp_path)
-
-
 @pytest.fixture
 def directory(open_directory: Opener) -> Iterator[Directory]:
     store = open_directory()
@@ -63,19 +71,9 @@ def directory(open_directory: Opener) -> Iterator[Directory]:
     store.close()
 
 
-@pytest.fixture(params=OBJECTS)
-def open_objects(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    return OBJECTS[request.param](tmp_path)
-
-
 @pytest.fixture
 def objects(open_objects: Opener) -> ObjectStore:
     return open_objects()
-
-
-@pytest.fixture(params=VECTORS)
-def open_vectors(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    return VECTORS[request.param](tmp_path)
 
 
 @pytest.fixture
@@ -83,11 +81,6 @@ def vectors(open_vectors: Opener) -> Iterator[VectorStore]:
     store = open_vectors()
     yield store
     store.close()
-
-
-@pytest.fixture(params=EVENTS)
-def open_events(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    return EVENTS[request.param](tmp_path)
 
 
 @pytest.fixture
