@@ -82,6 +82,7 @@ def test_a_worker_whose_port_is_taken_works_without_figures(
     site.worker(name="second", JUSTLENS_METRICS_PORT=str(port))
     site.until(lambda: "no figures at JUSTLENS_METRICS_PORT" in site.logs(), "it says so")
     site.until(lambda: site.logs().count(" ready.") == 2, "both are ready")
+    assert all(worker.poll() is None for worker in site.processes)
 
 
 def test_what_waits_is_counted_by_queue_and_lane(any_site: Site) -> None:

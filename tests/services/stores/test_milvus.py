@@ -236,7 +236,11 @@ class TestManyRows:
 
 class TestConnections:
     def test_are_not_made_by_opening_a_store(self):
-        MilvusVectors(f"milvus://127.0.0.1:{free_port()}").close()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.setblocking(False)
+            MilvusVectors(f"milvus://127.0.0.1:{server.getsockname()[1]}").close()
+            with pytest.raises(BlockingIOError):
+                server.accept()
 
     def test_are_shared_by_threads(self, vectors):
         def save(number: int) -> None:

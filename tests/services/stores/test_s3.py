@@ -77,12 +77,16 @@ class TestPreparing:
         assert run_side_by_side(prepare, [(s3_url,)] * 4) == ["ready"] * 4
 
     def test_that_another_process_has_just_done_is_done(self):
+        asked: list[str] = []
+
         def answer(request: BaseHTTPRequestHandler) -> None:
+            asked.append(request.command)
             content = refusal("BucketAlreadyOwnedByYou") if request.command == "PUT" else b""
             reply(request, 409 if content else 404, content)
 
         with serving(answer) as port:
             S3Objects(f"s3+http://access:s3cr3t@127.0.0.1:{port}/bucket", "/objects").prepare()
+        assert asked[-1] == "PUT"
 
     def test_keeps_what_is_in_the_bucket(self, s3_objects):
         s3_objects.put(KEY, b"x")
