@@ -37,6 +37,11 @@ class Runtime:
         """Ends the process when a stage is stuck."""
         return Watchdog(self.stores.documents.note_delivery)
 
+    def close(self) -> None:
+        """Give connections back; stores that nobody has used are not opened for it."""
+        if "stores" in vars(self):
+            self.stores.close()
+
     def model(self, kind: str) -> Any:
         """The model of a kind that the settings choose: one copy in the process.
 

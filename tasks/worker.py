@@ -111,7 +111,7 @@ def prepare_beat(**_: Any) -> None:
 @worker_shutdown.connect
 def close(**_: Any) -> None:
     """Give connections back."""
-    runtime().stores.close()
+    runtime().close()
     if _lock is not None:
         _lock.sign_off()
 
