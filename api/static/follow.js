@@ -10,7 +10,8 @@ const AT_A_TIME = 12;
 
 let running = false;
 
-// Goes on until all photos are over; calls `moved` with each that has come further.
+// Goes on until all photos are over; calls `moved` with each that has come further, once all that
+// is known of it is on the page.
 export async function follow(photos, moved) {
   if (running) return;
   running = true;
@@ -18,9 +19,11 @@ export async function follow(photos, moved) {
   try {
     for (let open = following(photos); open.length; open = following(photos)) {
       await seen();
-      const steps = await Promise.all(open.slice(0, AT_A_TIME).map((photo) => look(photo, moved)));
+      const steps = await Promise.all(open.slice(0, AT_A_TIME).map(look));
       pause = steps.some(Boolean) ? SHORTEST : Math.min(LONGEST, pause * SLOWER);
-      await describe(open.filter(({ state }) => state === "done"));
+      // All of them again: a photo is hidden when a better one of the same thing comes through.
+      if (open.some(isDone)) await describe(photos.filter(isDone));
+      open.filter((_, place) => steps[place]).forEach(moved);
       await new Promise((resolve) => setTimeout(resolve, pause));
     }
   } finally {
@@ -32,12 +35,14 @@ function following(photos) {
   return photos.filter(({ state }) => state === "following");
 }
 
-async function look(photo, moved) {
+function isDone({ state }) {
+  return state === "done";
+}
+
+// Whether the photo has come further.
+async function look(photo) {
   try {
-    const status = await answer(`/v1/images/${photo.business.docid}/${photo.productId}`);
-    const hasMoved = photo.show(status);
-    if (hasMoved) moved(photo);
-    return hasMoved;
+    return photo.show(await answer(`/v1/images/${photo.business.docid}/${photo.productId}`));
   } catch {
     // It is asked for again, later.
     return false;

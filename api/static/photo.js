@@ -99,7 +99,8 @@ export class Photo {
     const failed = stages.filter(({ outcome }) => outcome === "failed");
     if (state === "done") {
       this.state = "done";
-      this.mark(failed.length ? "Done, in part" : "Done", failed.length ? "is-warn" : "is-good");
+      this.outcome = failed.length ? "Done, in part" : "Done";
+      this.mark(this.outcome, failed.length ? "is-warn" : "is-good");
       this.trouble = failed.map(({ detail }) => detail).join(" ");
       this.say(this.trouble);
     } else if (state === "failed" || state === "deleted") {
@@ -114,12 +115,13 @@ export class Photo {
     return before !== `${this.state} ${this.ended}`;
   }
 
-  // What the catalogue says of a photo that is through.
+  // What the catalogue says of a photo that is through; what has failed is said beside it.
   describe({ alt, valid, reasons, quality }) {
     const known = valid
       ? `“${alt}” Quality ${Math.round(quality)} of 100.`
       : reasons.map(({ detail }) => detail).join(" ");
-    if (!valid) this.mark("Not shown", "is-warn");
+    const isGood = valid && this.outcome === "Done";
+    this.mark(valid ? this.outcome : `${this.outcome}, not shown`, isGood ? "is-good" : "is-warn");
     this.say(`${known} ${this.trouble}`);
   }
 
