@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -42,8 +43,9 @@ class Thesaurus:
     is_name: np.ndarray
 
     @classmethod
+    @cache
     def load(cls) -> "Thesaurus":
-        """The thesaurus that comes with the product."""
+        """The thesaurus that comes with the product, read once in a process."""
         return cls.parse(files("pipeline.queries").joinpath("thesaurus.txt").read_text("utf-8"))
 
     @classmethod
