@@ -1,12 +1,16 @@
 """A small directory with real photos, as a worker would have left it: rows, objects, vectors."""
 
+import atexit
 import hashlib
 import io
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import imagehash
@@ -177,10 +181,24 @@ class Outbox:
 
 
 def open_shops(folder: Path, outbox: Outbox | None = None) -> Services:
-    """Services on embedded stores in ``folder``, with the shops in them."""
-    services = Services(Settings(data_dir=folder), outbox or Outbox())
-    stores = services.stores
-    stores.directory.add_vocabulary(NAMES)
+    """Services on embedded stores in ``folder``, with the shops in them.
+
+    Filling a folder and loading models takes seconds: both are done once in a process.
+    """
+    filled, services = _filled(), Services(Settings(data_dir=folder), outbox or Outbox())
+    shutil.copytree(filled.settings.data_dir, folder, dirs_exist_ok=True)
+    services.text_encoder = filled.text_encoder
+    services.image_text_encoder = filled.image_text_encoder
+    return services
+
+
+@cache
+def _filled() -> Services:
+    """Services whose folder is to be copied."""
+    folder = mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    services = Services(Settings(data_dir=Path(folder)), Outbox())
+    services.stores.directory.add_vocabulary(NAMES)
     for shop in SHOPS:
         first = next(iter(shop.categories))
         services.intake.save_business(
@@ -189,6 +207,8 @@ def open_shops(folder: Path, outbox: Outbox | None = None) -> Services:
         )
         for photo in shop.photos:
             _hang(services, shop.business.docid, photo)
+    services.serving.warm_up()
+    services.close()
     return services
 
 
