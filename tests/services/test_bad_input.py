@@ -81,6 +81,13 @@ def test_bad_files_are_parked_with_their_cause_and_the_others_go_through(site: S
     assert set(letters) == set(PARKED)
     for number, (_, cause) in PARKED.items():
         assert cause in letters[number].message
-    assert len(site.parked(Stage.ENHANCE.value)) == len(PARKED)
+    assert {(letter.queue, letter.exception) for letter in letters.values()} == {
+        (Stage.ENHANCE.value, "UndecodableImage")
+    }
+    assert "Traceback" in letters[2].traceback
+    image = site.stores.documents.image("shop-1", 2)
+    assert image is not None and "not an image" in image.failure
+    parked = [letter["product_id"] for letter in site.parked(Stage.ENHANCE.value)]
+    assert sorted(parked) == list(PARKED)
     turned = site.stores.documents.metadata([("shop-1", 9)])["shop-1", 9].enhancement
     assert turned is not None and turned.width < turned.height

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.errors import BrokerUnavailable
 from pipeline.ingest import Intake
-from pipeline.queues import GPU_QUEUES, Stage
+from pipeline.queues import Stage
 from pipeline.records import (
     ANY_CATEGORY,
     AltSource,
@@ -74,50 +74,6 @@ def test_a_persons_alt_text_outlives_runs_and_another_photo_opens_it_for_review(
     rows = site.stores.documents.relevance(["shop-1"], [ANY_CATEGORY, 1, 2])
     assert {row.card.alt for row in rows} == {"Wet paint"}
     assert site.stores.documents.metadata([("shop-1", 1)])["shop-1", 1].alt_text == "Wet paint"
-
-
-def test_two_workers_share_the_graph(site: Site) -> None:
-    site.worker(*GPU_QUEUES, name="gpu")
-    site.worker(Stage.UPDATE.value, Stage.DESCRIBE.value, Stage.SCORE.value, name="cpu")
-    site.take_in(10)
-    site.until(lambda: site.states() == {ImageState.DONE: 10}, "ten images are done")
-    rows = site.stores.documents.relevance(["shop-1"], [1])
-    assert sorted(row.product_id for row in rows) == list(range(1, 11))
-
-
-def test_what_is_not_an_image_stops_and_is_parked_once_with_its_cause(site: Site) -> None:
-    site.worker()
-    site.intake.accept_bytes("shop-1", 1, b"")
-    site.intake.accept_bytes("shop-1", 2, b"hello", name="text.jpg")
-    site.take_in(1, first=3)
-    site.until(
-        lambda: site.states() == {ImageState.DONE: 1, ImageState.FAILED: 2}, "two are parked"
-    )
-    letters = {letter.product_id: letter for letter in site.stores.documents.dead_letters()}
-    assert set(letters) == {1, 2}
-    assert "empty" in letters[1].message
-    assert "not an image" in letters[2].message
-    assert letters[2].queue == Stage.ENHANCE.value
-    assert letters[2].exception == "UndecodableImage"
-    assert "Traceback" in letters[2].traceback
-    parked = site.parked(Stage.ENHANCE.value)
-    assert sorted(letter["product_id"] for letter in parked) == [1, 2]
-    image = site.stores.documents.image("shop-1", 2)
-    assert image is not None and "not an image" in image.failure
-
-
-def test_a_failed_description_is_parked_and_the_image_goes_on_without(site: Site) -> None:
-    site.worker(TEST_DESCRIBER_RAISES="1")
-    site.take_in(1)
-    site.until(lambda: site.states() == {ImageState.DONE: 1}, "the image is done")
-    metadata = site.stores.documents.metadata([("shop-1", 1)])["shop-1", 1]
-    assert metadata.stages[Stage.DESCRIBE.value].outcome == "failed"
-    assert metadata.description == ""
-    row = site.stores.documents.relevance(["shop-1"], [1])[0]
-    assert set(row.parts) == {"image", "image_cosine"}
-    (letter,) = site.stores.documents.dead_letters()
-    assert (letter.queue, letter.exception) == (Stage.DESCRIBE.value, "ValueError")
-    assert len(site.parked(Stage.DESCRIBE.value)) == 1
 
 
 def test_a_row_whose_message_was_never_sent_is_sent_by_the_reconciler(site: Site) -> None:

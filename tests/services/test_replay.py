@@ -71,6 +71,9 @@ def test_a_replay_leaves_what_an_undisturbed_run_would_have_left(site: Site) -> 
     site.take_in(3)
     site.until(lambda: len(site.parked(DESCRIBE)) == 3, "three are parked")
     site.until(lambda: site.states().get(ImageState.DONE) == 3, "and went on without")
+    assert described(site) == {"failed"}
+    for row in site.stores.documents.relevance(["shop-1"], [1]):
+        assert set(row.parts) == {"image", "image_cosine"}
     broken.terminate()
     broken.wait(30)
     listed = run(site, "list", "--queue", DESCRIBE, "--exception", "ValueError")
