@@ -63,6 +63,7 @@ def test_a_worker_tells_how_its_stages_went(any_site: Site, port: int, scrape: S
     assert 0 <= total(samples, "justlens_queue_wait_seconds_sum") < 60
     parked = {"queue": Stage.ENHANCE.value, "exception": "UndecodableImage"}
     assert total(samples, "justlens_dead_letters_total", **parked) == 1
+    assert backlog(site.app)[error_queue(Stage.ENHANCE.value), "all"] == 1
     assert total(samples, "justlens_batch_size_sum", model="enhancer") == 3
     for store in ("documents", "directory", "objects", "vectors"):
         assert total(samples, "justlens_store_seconds_count", store=store) > 0, store
@@ -97,14 +98,6 @@ def test_what_waits_is_counted_by_queue_and_lane(any_site: Site) -> None:
     assert depths[Stage.ENHANCE.value, "interactive"] == 2
     assert depths[Stage.ENHANCE.value, "bulk"] == 1
     assert depths[JOBS, "interactive"] == 0
-
-
-def test_dead_letters_that_lie_in_an_error_queue_are_counted(any_site: Site) -> None:
-    site = any_site
-    site.worker()
-    site.intake.accept_bytes("shop-1", 1, b"not an image")
-    site.until(lambda: site.states() == {ImageState.FAILED: 1}, "it is parked")
-    assert backlog(site.app)[error_queue(Stage.ENHANCE.value), "all"] == 1
 
 
 def _answers(scrape: Scrape) -> bool:

@@ -160,8 +160,8 @@ def test_a_second_worker_for_a_queue_needs_only_its_command(site: Site) -> None:
     site.worker(Stage.ENHANCE.value, name="one", TEST_PASS_SECONDS="0.3")
     site.worker(Stage.ENHANCE.value, name="two", TEST_PASS_SECONDS="0.3")
     site.until(lambda: len(site.app.control.ping(timeout=1)) == 3, "three workers answer")
-    site.take_in(40)
-    site.until(lambda: site.states() == {ImageState.DONE: 40}, "forty are done")
+    site.take_in(24)
+    site.until(lambda: site.states() == {ImageState.DONE: 24}, "all are done")
     assert len({line for line in site.journal_lines() if line.startswith("process")}) == 2
 
 
