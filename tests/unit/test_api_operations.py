@@ -51,15 +51,16 @@ def test_without_vectors_a_service_is_degraded_but_serves(
 
 
 def test_a_service_is_not_ready_before_the_first_query_would_be_answered_at_once(
-    writer: TestClient, own_shops: Services, monkeypatch: pytest.MonkeyPatch
+    own_shops: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = []
-    monkeypatch.setattr(
-        own_shops.serving, "warm_up", lambda: said.append(writer.get("/ready").json())
-    )
+    def checks() -> dict[str, str]:
+        return own_shops.checks(["text_encoder"])
+
+    meanwhile: list[dict[str, str]] = []
+    monkeypatch.setattr(own_shops.serving, "warm_up", lambda: meanwhile.append(checks()))
     own_shops.warm_up()
-    assert {one["checks"]["text_encoder"] for one in said} == {"warming up"}
-    assert writer.get("/ready").json()["checks"]["text_encoder"] == "ok"
+    assert meanwhile == [{"text_encoder": "warming up"}]
+    assert checks() == {"text_encoder": ""}
 
 
 def test_figures_are_kept_by_route_not_by_path(reader: TestClient) -> None:
