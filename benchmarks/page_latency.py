@@ -32,7 +32,7 @@ from measuring.directory import BUSINESSES, CATEGORIES, PHOTOS, UNLISTED, VOCABU
 
 from api import relevancy
 from api.relevancy import OneBusiness, PageRequest, Wanted
-from api.wiring import Services, application
+from api.wiring import Services, ServicesOf, application
 from cli.processes import web
 from pipeline.graph import Sender
 from pipeline.messages import DocId
@@ -80,11 +80,13 @@ def with_baselines(services: Services, docids: list[str]) -> FastAPI:
     one = relevancy.of_business(services, "shop-0", Wanted(category=WANTED, limit=LIMIT))
 
     @router.post("/{case}")
-    def a_page(case: str, page: PageRequest) -> Page:
+    def a_page(services: ServicesOf, case: str, page: PageRequest) -> Page:
         return ready[case]
 
     @router.get("/one_business/{docid}")
-    def one_business(docid: DocId, wanted: Annotated[Wanted, Query()]) -> OneBusiness:
+    def one_business(
+        services: ServicesOf, docid: DocId, wanted: Annotated[Wanted, Query()]
+    ) -> OneBusiness:
         return one
 
     return application(

@@ -65,6 +65,7 @@ class Looks:
         known[present] = sizes
         self._has_hash = known >= _HASH_BYTES
         self._has_signature = known == _BYTES
+        self._all_known = bool(self._has_signature.all())
         self._groups = np.arange(len(groups))
 
     def twins(self, bits: int, likely_bits: int, cosine: float) -> list[dict[int, int]]:
@@ -125,9 +126,11 @@ class Looks:
         """
         one = self._groups, places
         apart = np.bitwise_count(self._words ^ self._words[one][:, None])
-        by_hash = _BY_HASH[apart[..., 0]] * (self._has_hash & self._has_hash[one][:, None])
-        known = self._has_signature & self._has_signature[one][:, None]
-        return np.maximum(by_hash, _cosines(apart) * known)
+        by_hash, by_vector = _BY_HASH[apart[..., 0]], _cosines(apart)
+        if not self._all_known:
+            by_hash *= self._has_hash & self._has_hash[one][:, None]
+            by_vector *= self._has_signature & self._has_signature[one][:, None]
+        return np.maximum(by_hash, by_vector)
 
 
 def within(sizes: Sequence[int]) -> np.ndarray:

@@ -172,15 +172,18 @@ def rank(page: Sequence[Asked], decoded: Decode, settings: Settings, limit: int)
     hides = _hiding(settings.rules)
     images = _Images([asked.images for asked in page], hides)
     order = _Order(images, [asked.wanted for asked in page], settings)
-    hot = _Order(images, [asked.hot for asked in page], settings)
+    is_hot = [asked.hot == asked.wanted for asked in page]
+    hot = order if all(is_hot) else _Order(images, [asked.hot for asked in page], settings)
     looks = Looks(order.looks)
     twins = looks.twins(
         settings.duplicate_bits, settings.duplicate_likely_bits, settings.duplicate_cosine
     )
     carousels = _diverse(order, twins, looks, settings)
     choices = [
-        _Choice(order, number, own, carousel, hot if asked.hot != asked.wanted else None, limit)
-        for number, (asked, own, carousel) in enumerate(zip(page, twins, carousels, strict=True))
+        _Choice(order, number, own, carousel, None if as_wanted else hot, limit)
+        for number, (as_wanted, own, carousel) in enumerate(
+            zip(is_hot, twins, carousels, strict=True)
+        )
     ]
     pictures = iter(
         _pictures([one for choice in choices for one in choice.shown], decoded, settings)
