@@ -38,8 +38,9 @@ demo: install
 up: install
 	$(BIN)/justlens up
 
-# Two files at a time: most tests wait for processes that they have started.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# Two files at a time: most tests wait for processes that they have started. In the order of the
+# folders, and not the files of many tests first: those are short, and fill up the end.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: install
 	$(PYTEST)
