@@ -58,6 +58,9 @@ class OneBusiness(BusinessPictures):
     ]
 
 
+_OF_BUSINESS = [field.name for field in fields(BusinessPictures)]
+
+
 class Suggestions(BaseModel):
     """Categories for what has been typed so far."""
 
@@ -78,7 +81,7 @@ def of_business(
     """The static and dynamic pictures of one business, its carousel, what is enhanced."""
     page = services.serving.business(docid, **wanted.model_dump())
     (business,) = page.businesses
-    own = {field.name: getattr(business, field.name) for field in fields(business)}
+    own = {name: getattr(business, name) for name in _OF_BUSINESS}
     return OneBusiness(**own, resolution=page.resolution, degraded=page.degraded)
 
 

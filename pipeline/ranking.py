@@ -10,7 +10,6 @@ decoded or made.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate, chain, islice, pairwise
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -195,8 +194,7 @@ def rank(page: Sequence[Asked], decoded: Decode, settings: Settings, limit: int)
 
 
 def _hiding(rules: Rules) -> Hides:
-    # Most images of a page have nothing, or the same, found about them.
-    return lru_cache(lambda findings: rules.hides(findings.split()))
+    return lambda findings: rules.hides(findings.split())
 
 
 class _Images:
@@ -211,6 +209,7 @@ class _Images:
         self.looks = _chained(one.looks for one in page)
         self.cards = _chained(one.cards for one in page)
         findings = _chained(one.findings for one in page)
+        # Most images of a page have nothing, or the same, found about them.
         hidden = {one: bool(one) and hides(one) for one in set(findings)}
         self.may_be_shown = ~np.array([*map(hidden.__getitem__, findings)], bool)
 
