@@ -50,7 +50,7 @@ class ListedCategory(BaseModel):
     catid: Annotated[
         CatId | None, Field(description="None: the number that its name stands for.")
     ] = None
-    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+    name: Annotated[str, Field(max_length=LONGEST_NAME, pattern=r"\S")]
     is_hot: bool = Field(False, description="The one that the business is best known for.")
 
 
@@ -59,7 +59,7 @@ class BusinessEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, Field(min_length=1, max_length=500)]
+    name: Annotated[str, Field(max_length=500, pattern=r"\S")]
     contract: Contract = Contract()
     categories: Annotated[list[ListedCategory], Field(max_length=MOST_CATEGORIES)] = []
 

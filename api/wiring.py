@@ -18,6 +18,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 import models
 from api import operations, problems
+from api.body_limit import BodyLimit
 from models.errors import ModelError
 from models.image_text import ImageTextEncoder
 from models.text import TextEncoder
@@ -242,6 +243,7 @@ def application(
     # A page of businesses is nine times smaller so, and ten times at level 4, which takes four
     # times as long as all else that is done to answer; photos are left as they are.
     app.add_middleware(GZipMiddleware, minimum_size=4096, compresslevel=1)
+    app.add_middleware(BodyLimit)
     app.add_middleware(operations.Metrics)
     for router in (*routers, operations.router):
         app.include_router(router)

@@ -2,8 +2,9 @@
 
 import io
 import math
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import imagehash
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from pipeline.errors import UndecodableImage
+from pipeline.image_bombs import Reader, check_directory, check_work
 
 FORMATS = {
     "JPEG": "image/jpeg",
@@ -26,6 +28,9 @@ JPEG_QUALITY = 90
 LONGEST_SIDE = 16383
 # Gray of more than 8 bits.
 _DEEP = ("I;16", "I;16B", "I;16L", "I", "F")
+# What Pillow raises where EXIF makes no sense. It says nothing of the pixels then: they are taken
+# as they stand.
+_BROKEN_EXIF = (SyntaxError, OSError, ValueError, LookupError, TypeError, struct.error)
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -65,8 +70,9 @@ class Picture:
         """(H, W, 3) uint8: what a page with a white ground shows."""
         if self.alpha is None:
             return self.rgb
-        share = self.alpha[..., None].astype(np.float32) / 255
-        return (self.rgb * share + 255 * (1 - share) + 0.5).astype(np.uint8)
+        ground = Image.new("RGB", (self.width, self.height), "white")
+        ground.paste(Image.fromarray(self.rgb), mask=Image.fromarray(self.alpha))
+        return np.asarray(ground)
 
 
 def content_type(content: bytes) -> str:
@@ -82,9 +88,9 @@ def content_type(content: bytes) -> str:
 def count_pixels(content: bytes) -> int:
     """Width times height by the file's header; 0 where there is none that can be read."""
     try:
-        with Image.open(io.BytesIO(content), formats=list(FORMATS)) as image:
+        with _open(content) as image:
             return image.width * image.height
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, UndecodableImage):
         # `decode` says what is wrong with it.
         return 0
 
@@ -113,7 +119,10 @@ def shrink(content: bytes, width: int, max_pixels: int) -> Picture:
         UndecodableImage: as ``decode`` does.
     """
     with _opened(content, max_pixels) as image:
-        lies_on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) > 4
+        orientation = 1
+        with suppress(*_BROKEN_EXIF):
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        lies_on_its_side = orientation in (5, 6, 7, 8)
         upright = image.size[::-1] if lies_on_its_side else image.size
         size = fit_width(*upright, width)
         if image.mode in ("1", "P", "PA"):
@@ -179,8 +188,9 @@ def _opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
     if not content:
         raise UndecodableImage("the file is empty")
     try:
-        with Image.open(io.BytesIO(content), formats=list(FORMATS)) as image:
+        with _open(content) as image:
             _check_size(image, max_pixels)
+            check_work(image, content, max_pixels)
             yield image
     except UnidentifiedImageError as error:
         raise UndecodableImage(f"not an image of the kinds {', '.join(FORMATS)}") from error
@@ -188,6 +198,11 @@ def _opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
         raise UndecodableImage(f"larger than {max_pixels / 1e6:.0f} megapixels") from error
     except (OSError, SyntaxError, ValueError, IndexError, EOFError) as error:
         raise UndecodableImage(f"the image is damaged: {error}") from error
+
+
+def _open(content: bytes) -> Image.Image:
+    check_directory(content)
+    return Image.open(Reader(content), formats=list(FORMATS))
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:
@@ -206,7 +221,8 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
 
 def _picture(image: Image.Image) -> Picture:
     profile = image.info.get("icc_profile")
-    image = ImageOps.exif_transpose(image)
+    with suppress(*_BROKEN_EXIF):
+        ImageOps.exif_transpose(image, in_place=True)
     if image.mode in _DEEP:
         return _deep_gray(image)
     gray = image.mode in ("1", "L", "LA")
@@ -221,10 +237,22 @@ def _picture(image: Image.Image) -> Picture:
 
 
 def _deep_gray(image: Image.Image) -> Picture:
-    """Gray of more than 8 bits: 16-bit values keep their upper 8."""
-    values = np.asarray(image, dtype=np.float64)
-    ceiling = 65535 if image.mode != "F" or values.max(initial=0) > 1 else 1
-    gray = np.clip(np.nan_to_num(values) / ceiling * 255, 0, 255).astype(np.uint8)
+    """Gray of more than 8 bits: 16-bit values keep their upper 8.
+
+    Numbers with a fraction have no range of their own: it is taken to be 0..1, 0..255 or 0..65535,
+    the first that holds them all.
+    """
+    values = np.array(image)
+    if image.mode == "F":
+        np.nan_to_num(values, copy=False, posinf=0, neginf=0)
+        most = values.max(initial=0)
+        ceiling = next((ceiling for ceiling in (1, 255) if most <= ceiling), 65535)
+        values *= 255 / ceiling
+    elif image.mode == "I":
+        values = np.clip(values, 0, 65535, out=values) >> 8
+    else:
+        values >>= 8
+    gray = np.clip(values, 0, 255, out=values).astype(np.uint8)
     return Picture(np.repeat(gray[..., None], 3, axis=2), None, True)
 
 

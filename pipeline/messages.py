@@ -3,16 +3,35 @@
 import uuid
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from pipeline.errors import InvalidMessage
 
 SCHEMA_VERSION: Literal[1] = 1
 
+# Of what is wrong with a message.
+MOST_TOLD = 20
+LONGEST_FIELD = 100
+
 DocId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-.]{0,63}$")]
-ProductId = Annotated[int, Field(ge=1, le=2**63 - 1)]
-CatId = Annotated[int, Field(ge=1, le=2**63 - 1)]
-PromptName = Annotated[str, StringConstraints(max_length=64)]
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("true and false are no ids")
+    return value
+
+
+ProductId = Annotated[int, BeforeValidator(_number), Field(ge=1, le=2**63 - 1)]
+CatId = Annotated[int, BeforeValidator(_number), Field(ge=1, le=2**63 - 1)]
+PromptName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-.]{0,64}$")]
 WebAddress = Annotated[str, StringConstraints(pattern=r"^(https?://\S{1,2000})?$")]
 ImageType = Literal["general", "text", "face"]
 
@@ -100,8 +119,12 @@ class ImageEnhanced(BaseModel):
 
 
 def explain(error: ValidationError) -> str:
-    """One line that names every field at fault and what is wrong with it."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'message'}: {problem['msg']}"
-        for problem in error.errors(include_url=False, include_context=False)
-    )
+    """One line that names the fields at fault, twenty at most, and what is wrong with each."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    told = [
+        f"{'.'.join(str(part) for part in problem['loc'])[:LONGEST_FIELD] or 'message'}: "
+        f"{problem['msg']}"
+        for problem in problems[:MOST_TOLD]
+    ]
+    more = len(problems) - len(told)
+    return "; ".join([*told, f"and {more} more"] if more else told)

@@ -2,9 +2,9 @@
 
 import time
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from pipeline.messages import DocId, ImageType, new_correlation_id
 from pipeline.queues import Lane, Stage
@@ -23,8 +23,8 @@ class Record(BaseModel):
 class Contract(Record):
     """The contract between the directory and a business."""
 
-    contract_id: str = ""
-    status: str = "active"
+    contract_id: Annotated[str, StringConstraints(max_length=191)] = ""
+    status: Annotated[str, StringConstraints(max_length=64)] = "active"
     valid_until: float | None = Field(default=None, description="Unix time; none: no end.")
 
 
