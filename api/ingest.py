@@ -4,14 +4,14 @@ import time
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, HTTPException, Path, Query, Response, UploadFile
+from fastapi import APIRouter, File, Form, HTTPException, Path, Query, UploadFile
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api import dead_letters
 from api.problems import problem_responses
 from api.wiring import ServicesOf, application
 from pipeline.bridge import job_from, start_of
-from pipeline.errors import InvalidMessage, UnknownImage
+from pipeline.errors import InvalidMessage, UnknownBusiness, UnknownImage
 from pipeline.ingest import Receipt
 from pipeline.messages import CatId, DocId, ImageType, ProductId
 from pipeline.numbers import category_number, content_number
@@ -122,6 +122,19 @@ class ImageStatus(BaseModel):
     stages: list[StageStatus]
 
 
+class Forgotten(BaseModel):
+    """How much was removed; what two images share stays with the other one."""
+
+    images: int = 0
+    objects: int = Field(0, description="Originals and enhanced versions.")
+    facts: int = Field(0, description="What was found in the pixels.")
+    vectors: int = 0
+    alt_texts: int = 0
+    dead_letters: int = 0
+    categories: int = Field(0, description="That the business was listed under.")
+    businesses: int = 0
+
+
 UNAVAILABLE = problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
@@ -212,19 +225,22 @@ def _stage(stage: Stage, record: StageRecord | None) -> StageStatus:
 
 @router.delete(
     "/images/{docid}/{product_id}",
-    status_code=HTTPStatus.NO_CONTENT,
-    summary="Delete an image",
+    summary="Forget an image",
     responses=UNAVAILABLE | problem_responses(HTTPStatus.NOT_FOUND),
 )
-def delete(
+def forget_image(
     services: ServicesOf,
     docid: Annotated[DocId, Path()],
     product_id: Annotated[ProductId, Path()],
-) -> Response:
-    """It is shown no more from now on; what is in flight stops where it is."""
-    if not services.intake.delete(docid, product_id):
+) -> Forgotten:
+    """It is shown no more from now on, what is in flight stops, and all that was kept of it goes.
+
+    Safe to repeat, which ends what a call that was cut off has left.
+    """
+    counts = services.forgetting.image(docid, product_id)
+    if not counts.total() and services.stores.documents.image(docid, product_id) is None:
         raise UnknownImage(f"the business {docid!r} has no image {product_id}")
-    return Response(status_code=HTTPStatus.NO_CONTENT)
+    return Forgotten(**counts)
 
 
 @router.get("/businesses", summary="Businesses by name", responses=UNAVAILABLE)
@@ -264,6 +280,19 @@ def save_business(
         [Category(**category.model_dump()) for category in entry.categories],
     )
     return SavedBusiness(docid=docid, **entry.model_dump())
+
+
+@router.delete(
+    "/businesses/{docid}",
+    summary="Forget a business and all of its images",
+    responses=UNAVAILABLE | problem_responses(HTTPStatus.NOT_FOUND),
+)
+def forget_business(services: ServicesOf, docid: Annotated[DocId, Path()]) -> Forgotten:
+    """Its images one after another, then the business; safe to repeat until it is through."""
+    counts = services.forgetting.business(docid)
+    if not counts.total():
+        raise UnknownBusiness(f"no business {docid!r}")
+    return Forgotten(**counts)
 
 
 app = application(

@@ -26,6 +26,7 @@ from pipeline.backlog import Backlog
 from pipeline.dead_letters import ErrorQueues
 from pipeline.embeddings import TextEmbeddings
 from pipeline.errors import BrokerUnavailable, ConfigurationError, StoreUnavailable
+from pipeline.forgetting import Forgetting
 from pipeline.graph import Sender
 from pipeline.ingest import Intake
 from pipeline.queues import Stage
@@ -87,6 +88,11 @@ class Services:
         queues = self.broker.error_queues
         documents = self.stores.documents
         return Replayer(documents, self.intake, queues.send_back, queues.withdraw)
+
+    @cached_property
+    def forgetting(self) -> Forgetting:
+        """What removes images and businesses."""
+        return Forgetting(self.stores, self.broker.error_queues.withdraw)
 
     @cached_property
     def workers(self) -> RollCall:

@@ -261,6 +261,25 @@ def report(
     report(days=days, docid=docid, queries=queries, json_output=json_output)
 
 
+@app.command(epilog="Examples: `justlens forget shop-1 42` - `justlens forget shop-1 --yes`")
+def forget(
+    docid: Annotated[str, typer.Argument(help="The business.")],
+    product_id: Annotated[
+        int | None, typer.Argument(help="One of its images; none: all, and the business itself.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Remove an image or a business and all that was kept of it; the same call again goes on.
+
+    Objects and what was found in them stay where another image has the same bytes. Of the image a
+    tombstone stays, which stops what is in flight, and its events stay in the counts.
+    """
+    from cli.forget import forget
+
+    forget(docid, product_id, yes=yes, json_output=json_output)
+
+
 @app.command(epilog="Example: `JUSTLENS_PROFILE=services justlens setup`")
 def setup(json_output: Json = False) -> None:
     """Make tables, indexes, the bucket, collections and queues on the servers; safe to repeat."""

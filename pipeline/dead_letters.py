@@ -4,7 +4,7 @@ import base64
 import json
 import socket
 import traceback as tracebacks
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from celery import Celery
@@ -19,6 +19,9 @@ from pipeline.topology import BROKER_ERRORS, kept_queue, work_queue
 
 Publish = Callable[[str, dict[str, Any]], None]
 """Publishes JSON straight to a queue, durable; raises unless the broker took it."""
+
+Withdraw = Callable[[str, frozenset[str]], int]
+"""Takes the dead letters of a queue with these keys out of its error queue; returns how many."""
 
 TRACEBACK_LIMIT = 20_000
 # Most characters of what came in that a record keeps; the message in the error queue has it whole.
@@ -195,6 +198,20 @@ class Parking:
                 letter.generation,
                 {"state": ImageState.FAILED, "failure": f"{letter.exception}: {letter.message}"},
             )
+
+
+def drop_letters(
+    documents: DocumentStore, withdraw: Withdraw, letters: Iterable[DeadLetter]
+) -> int:
+    """Forget dead letters, the records first; returns how many records there were."""
+    count = 0
+    keys: dict[str, set[str]] = {}
+    for letter in letters:
+        count += documents.drop_dead_letter(letter.key)
+        keys.setdefault(letter.queue, set()).add(letter.key)
+    for queue, parked in keys.items():
+        withdraw(queue, frozenset(parked))
+    return count
 
 
 def letter_from(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import InvalidMessage
+from pipeline.forgetting import forget_bytes
 from pipeline.imaging import content_type
 from pipeline.messages import ImageJob, ImageType, explain
 from pipeline.queues import Lane, Stage
@@ -38,7 +39,7 @@ class Receipt(BaseModel):
 
 
 class Intake:
-    """The one door through which photos, businesses and deletions come in."""
+    """The one door through which photos and businesses come in."""
 
     def __init__(self, stores: Stores, settings: Settings, send: Send) -> None:
         self._stores = stores
@@ -87,20 +88,19 @@ class Intake:
         kind = content_type(content)
         key = object_key("originals", sha256, kind)
         self._stores.objects.put(key, content)
-        return self._accept(
-            CatalogueImage(
-                docid=job.docid,
-                product_id=job.product_id,
-                name=name,
-                original_key=key,
-                sha256=sha256,
-                size=len(content),
-                content_type=kind,
-                image_type=image_type,
-                force=force,
-                lane=lane,
-            )
+        image = CatalogueImage(
+            docid=job.docid,
+            product_id=job.product_id,
+            name=name,
+            original_key=key,
+            sha256=sha256,
+            size=len(content),
+            content_type=kind,
+            image_type=image_type,
+            force=force,
+            lane=lane,
         )
+        return self._accept(image, content)
 
     def accept_job(
         self, job: ImageJob, *, start: Stage = Stage.ENHANCE, lane: Lane = Lane.INTERACTIVE
@@ -131,15 +131,15 @@ class Intake:
         )
         return self._accept(image)
 
-    def delete(self, docid: str, product_id: int) -> bool:
-        """Leave a tombstone: what is in flight meets it and stops."""
-        deleted = self._stores.documents.delete_image(docid, product_id)
-        self._stores.vectors.delete_image(docid, product_id)
-        self._stores.directory.delete_alt_text(docid, product_id)
-        return deleted
-
-    def replay(self, docid: str, product_id: int, generation: int, start: Stage) -> bool:
-        """Run the graph of an image from ``start`` on, as interactive work.
+    def replay(
+        self,
+        docid: str,
+        product_id: int,
+        generation: int,
+        start: Stage,
+        lane: Lane = Lane.INTERACTIVE,
+    ) -> bool:
+        """Run the graph of an image from ``start`` on.
 
         Returns:
             False where the row has moved on to another generation or is a tombstone.
@@ -150,7 +150,7 @@ class Intake:
         image = self._stores.documents.image(docid, product_id)
         if image is None or image.generation != generation or image.state is ImageState.DELETED:
             return False
-        self._again(image.model_copy(update={"lane": Lane.INTERACTIVE}), start, "")
+        self._again(image.model_copy(update={"lane": lane}), start, "")
         return True
 
     def _again(self, image: CatalogueImage, start: Stage, prompt_name: str) -> Receipt:
@@ -170,11 +170,17 @@ class Intake:
         )
         return self._queue(image.model_copy(update=asked), start)
 
-    def _accept(self, image: CatalogueImage) -> Receipt:
-        stored, work = self._stores.documents.accept_image(image)
-        if not work:
-            return _receipt(stored, queued=False)
-        return self._queue(stored, Stage.ENHANCE)
+    def _accept(self, image: CatalogueImage, content: bytes = b"") -> Receipt:
+        documents = self._stores.documents
+        earlier = documents.image(image.docid, image.product_id)
+        stored, work = documents.accept_image(image)
+        if image.original_key:
+            # The last photo with the same bytes may have been forgotten since they were stored.
+            self._stores.objects.put(image.original_key, content)
+        receipt = self._queue(stored, Stage.ENHANCE) if work else _receipt(stored, queued=False)
+        if earlier is not None and earlier.generation < stored.generation:
+            forget_bytes(self._stores, earlier.sha256, earlier.original_key)
+        return receipt
 
     def _queue(self, image: CatalogueImage, start: Stage) -> Receipt:
         self._send(image, start)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pipeline.dead_letters import Withdraw, drop_letters
 from pipeline.errors import InvalidMessage
 from pipeline.ingest import Intake
 from pipeline.queues import Stage
@@ -15,9 +16,6 @@ Outcome = Literal["sent", "superseded", "refused"]
 
 Publish = Callable[[str, bytes, dict[str, Any]], None]
 """Publishes a body with its properties to a queue; raises unless the broker took it."""
-
-Withdraw = Callable[[str, frozenset[str]], int]
-"""Takes the dead letters of a queue with these keys out of its error queue; returns how many."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +72,7 @@ class Replayer:
 
     def drop(self, letters: Iterable[DeadLetter]) -> int:
         """Forget them; returns how many records there were."""
-        count = 0
-        keys: dict[str, set[str]] = {}
-        for letter in letters:
-            count += self._documents.drop_dead_letter(letter.key)
-            keys.setdefault(letter.queue, set()).add(letter.key)
-        for queue, parked in keys.items():
-            self._withdraw(queue, frozenset(parked))
-        return count
+        return drop_letters(self._documents, self._withdraw, letters)
 
     def _send(self, letter: DeadLetter) -> Replayed:
         if letter.product_id is not None and letter.generation is not None:

@@ -57,7 +57,7 @@ class Enhance(StageTask):
         image, content = original(run)
         model = enhancement_model(here, image)
         fact = here.stores.documents.pixel_fact(image.sha256, "enhancement", model)
-        if fact is not None:
+        if fact is not None and here.stores.objects.exists(fact["key"]):
             return f"{fact['action']}, as for the same picture before"
         with here.pixels.take(count_pixels(content)):
             picture = decode(content, here.settings.max_pixels)
@@ -201,6 +201,8 @@ def original(run: Run) -> tuple[CatalogueImage, bytes]:
         "content_type": kind,
     }
     here.stores.documents.update_image(*run.fence, changes)
+    # The last photo with the same bytes may have been forgotten since they were stored.
+    here.stores.objects.put(key, content)
     return image.model_copy(update=changes), content
 
 

@@ -18,8 +18,9 @@ from typing import Any, ClassVar
 from celery import Task
 from celery.exceptions import Ignore
 
-from pipeline.dead_letters import Parking, Publisher, letter_from
+from pipeline.dead_letters import ErrorQueues, Parking, Publisher, letter_from
 from pipeline.errors import DeadlinePassed, PoisonMessage, StoreUnavailable, TransientError
+from pipeline.forgetting import Forgetting
 from pipeline.keys import stage_key
 from pipeline.messages import ImageMessage
 from pipeline.queues import Stage, lane_queue, queue_of
@@ -126,12 +127,8 @@ class StageTask(Task):
     def _run(self, message: ImageMessage, here: Runtime) -> dict[str, Any]:
         started = time.time()
         documents = here.stores.documents
-        image = documents.image(message.docid, message.product_id)
-        if (
-            image is None
-            or image.generation != message.generation
-            or image.state is ImageState.DELETED
-        ):
+        image = _current(message, here)
+        if image is None:
             log.info("%s/%s has moved on, nothing to do", message.docid, message.product_id)
             return {"outcome": SUPERSEDED}
         metadata = documents.metadata([(image.docid, image.product_id)])
@@ -145,9 +142,22 @@ class StageTask(Task):
         moved = {"stage": self.stage, "state": ImageState.QUEUED, "moved_at": started}
         documents.update_image(*run.fence, moved)
         detail = self.work(run)
-        self._record(run, key, "done", detail, started)
+        if not self._record(run, key, "done", detail, started):
+            return self._overtaken(message, here)
         self.ended(run)
         return {"outcome": "done", "detail": detail}
+
+    def _overtaken(self, message: ImageMessage, here: Runtime) -> dict[str, Any]:
+        """End a run whose image was deleted or replaced under it.
+
+        Of a deleted one goes, too, what this run has just left in stores that know no fence.
+        """
+        log.info("%s/%s has moved on meanwhile", message.docid, message.product_id)
+        row = here.stores.documents.image(message.docid, message.product_id)
+        if row is not None and row.state is ImageState.DELETED:
+            withdraw = ErrorQueues(self.app).withdraw
+            Forgetting(here.stores, withdraw).image(message.docid, message.product_id)
+        return {"outcome": SUPERSEDED}
 
     def _ignore_copy(self, run: Run) -> None:
         """End here when this message is a copy of the one that ended the stage.
@@ -168,7 +178,7 @@ class StageTask(Task):
         """Called when the stage has ended well, now or before."""
         run.runtime.stores.documents.update_image(*run.fence, {"moved_at": time.time()})
 
-    def _record(self, run: Run, key: str, outcome: str, detail: str, started: float) -> None:
+    def _record(self, run: Run, key: str, outcome: str, detail: str, started: float) -> bool:
         now = time.time()
         record = StageRecord(
             key=key,
@@ -178,12 +188,14 @@ class StageTask(Task):
             detail=detail,
             task_id=self.request.id,
         )
-        run.runtime.stores.documents.patch_metadata(
+        return run.runtime.stores.documents.patch_metadata(
             *run.fence, {f"stages.{self.stage.value}": record.model_dump(mode="json")}
         )
 
     def _fail(self, message: ImageMessage, error: Exception, here: Runtime) -> dict[str, Any]:
         """Park the failure, and stop the graph by raising or go on."""
+        if outlast(lambda: _current(message, here)) is None:
+            return outlast(lambda: self._overtaken(message, here))
         log.warning(
             "%s failed for %s/%s: %s: %s",
             self.stage.value,
@@ -210,6 +222,14 @@ class StageTask(Task):
     def degrade(self, fence: tuple[str, int, int], here: Runtime) -> None:
         """Called after a failure was parked and before the graph goes on without this stage."""
         here.stores.documents.update_image(*fence, {"moved_at": time.time()})
+
+
+def _current(message: ImageMessage, here: Runtime) -> CatalogueImage | None:
+    """The row that a message is about; none: a newer photo or a deletion took its place."""
+    image = here.stores.documents.image(message.docid, message.product_id)
+    if image is None or image.generation != message.generation:
+        return None
+    return None if image.state is ImageState.DELETED else image
 
 
 def park(app: Any, request: Any, error: BaseException, *, ends_image: bool) -> None:

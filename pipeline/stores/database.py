@@ -16,6 +16,8 @@ from sqlalchemy import (
     Engine,
     MetaData,
     NullPool,
+    Row,
+    Select,
     create_engine,
     exc,
     inspect,
@@ -32,6 +34,8 @@ POOL_OVERFLOW = 32
 POOL_RECYCLE_SECONDS = 1800
 DEADLOCK_TRIES = 5
 DEADLOCK_PAUSE_SECONDS = 0.05
+# Rows of a table that is read from end to end, at a time.
+PAGE = 1000
 # Changing a large table takes a server so long at most.
 PREPARING_SECONDS = 3600
 
@@ -88,6 +92,25 @@ class Database:
         with self.reading() as connection:
             cursor: Any = connection.exec_driver_sql(statement, parameters).cursor
             return cursor.fetchall()
+
+    def walk(self, query: Select[Any], after: Mapping[str, Any]) -> Iterator[Row[Any]]:
+        """All rows of a query, in short reads of a page each, so that no writer has to wait.
+
+        Args:
+            query: ordered by its first columns, and of what lies behind the parameters ``after``.
+            after: what those columns are greater than in the first page, by parameter.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached or is too busy.
+        """
+        page = query.limit(PAGE)
+        while True:
+            with self.reading() as connection:
+                rows = connection.execute(page, after).all()
+            yield from rows
+            if len(rows) < PAGE:
+                return
+            after = dict(zip(after, rows[-1], strict=False))
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:

@@ -1,8 +1,8 @@
 """The document store: images, what is known of them, their scores, and the dead letters."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -19,9 +19,17 @@ from pipeline.records import (
 from pipeline.stores.page_images import PageImages
 from pipeline.stores.patches import Patch
 
-__all__ = ["STAGE_RECORDS", "DocumentStore", "PageImages", "Patch"]
+__all__ = ["STAGE_RECORDS", "DocumentStore", "PageImages", "Patch", "PixelFact"]
 
 STAGE_RECORDS = TypeAdapter(dict[str, StageRecord])
+
+
+class PixelFact(NamedTuple):
+    """What a model found in some bytes; ``fact["key"]``, if there is one, names an object."""
+
+    kind: str
+    model: str
+    fact: dict[str, Any]
 
 
 class DocumentStore(ABC):
@@ -44,6 +52,10 @@ class DocumentStore(ABC):
     @abstractmethod
     def search_businesses(self, text: str = "", limit: int = 25) -> list[Business]:
         """Businesses whose name holds ``text`` (case ignored), ordered by docid."""
+
+    @abstractmethod
+    def delete_business(self, docid: str) -> bool:
+        """Remove a business, whatever images it has; False where there is none."""
 
     # catalogue_details
 
@@ -105,6 +117,32 @@ class DocumentStore(ABC):
         """Turn a row into a tombstone of the next generation; drop its metadata and scores."""
 
     @abstractmethod
+    def drop_findings(self, docid: str, product_id: int) -> bool:
+        """Drop metadata and scores that have no row, or a tombstone; False where it stands."""
+
+    @abstractmethod
+    def every_image(self) -> Iterator[CatalogueImage]:
+        """All rows, tombstones included, read in pages."""
+
+    @abstractmethod
+    def every_object_key(self) -> Iterator[str]:
+        """All objects that rows or metadata name, tombstones left out, read in pages.
+
+        Each once, in the order of their bytes, as ``ObjectStore.keys`` has them.
+        """
+
+    @abstractmethod
+    def images_with(self, object_key: str, limit: int | None = None) -> list[tuple[str, int]]:
+        """(docid, product_id) of the images that an object belongs to, tombstones left out.
+
+        Their rows or their metadata name it, or what was found in their bytes does.
+        """
+
+    @abstractmethod
+    def hashes_in_use(self, sha256s: Sequence[str]) -> set[str]:
+        """Those among the hashes that are a photo's, tombstones left out."""
+
+    @abstractmethod
     def waiting_images(self, before: float, limit: int = 500) -> list[CatalogueImage]:
         """Rows accepted or queued that did not move since ``before`` (Unix time), oldest first."""
 
@@ -131,6 +169,10 @@ class DocumentStore(ABC):
         """Metadata of (docid, product_id) pairs, in one read; unknown ones are left out."""
 
     @abstractmethod
+    def every_metadata(self) -> Iterator[tuple[str, int]]:
+        """(docid, product_id) of all metadata, read in pages."""
+
+    @abstractmethod
     def patch_metadata(self, docid: str, product_id: int, generation: int, patch: Patch) -> bool:
         """Fenced: set some fields of an image's metadata, made if absent; atomic.
 
@@ -147,6 +189,18 @@ class DocumentStore(ABC):
     @abstractmethod
     def save_pixel_fact(self, sha256: str, kind: str, model: str, fact: Mapping[str, Any]) -> None:
         """Keep it; the last writer wins, since all write the same."""
+
+    @abstractmethod
+    def pixel_facts(self, sha256: str) -> list[PixelFact]:
+        """All that was found in these bytes."""
+
+    @abstractmethod
+    def drop_pixel_facts(self, sha256: str) -> int:
+        """Forget all of it; returns how many facts it was."""
+
+    @abstractmethod
+    def every_pixel_hash(self) -> Iterator[str]:
+        """All hashes that something was found for, each once, read in pages."""
 
     # imgrel
 
@@ -173,6 +227,14 @@ class DocumentStore(ABC):
     @abstractmethod
     def relevance(self, docids: Sequence[str], catids: Sequence[int]) -> list[ImageRelevance]:
         """Rows of the businesses under any of the categories, whole and checked."""
+
+    @abstractmethod
+    def scored_images(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The generation of the scores of (docid, product_id) pairs; those without are left out."""
+
+    @abstractmethod
+    def every_scored(self) -> Iterator[tuple[str, int]]:
+        """(docid, product_id) of all images with scores, read in pages."""
 
     @abstractmethod
     def page(self, wanted: Mapping[str, Iterable[int]]) -> dict[str, PageImages]:

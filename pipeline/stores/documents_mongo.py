@@ -18,12 +18,14 @@ one finds nothing to change and no place to be inserted. The new generation's fi
 as well, should its photo's process have been killed before.
 """
 
+import heapq
 import json
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any, TypeVar
 
 from pymongo import ReplaceOne, ReturnDocument
@@ -44,7 +46,7 @@ from pipeline.records import (
     StageRecord,
 )
 from pipeline.stores.decisions import Acceptance, acceptance, counted_up, of_one_image
-from pipeline.stores.documents import STAGE_RECORDS, DocumentStore
+from pipeline.stores.documents import STAGE_RECORDS, DocumentStore, PixelFact
 from pipeline.stores.mongo import MongoServer, reaching
 from pipeline.stores.mongo_collections import (
     KINDS,
@@ -76,7 +78,12 @@ IMAGE_IDENTITY = ("docid", "product_id", "generation")
 RELEVANCE_IDENTITY = (*IMAGE_IDENTITY, "catid")
 METADATA_IDENTITY = ("_id", "generation", "dropped")
 
+# Documents of a collection that is read from end to end, at a time.
+WALKED_AT_ONCE = 1000
+
 PAGE_FIELDS = ("docid", "catid", "product_id", "score", "parts", "quality", "one_class", "card")
+
+KEY_FIELDS = {"docid": True, "product_id": True}
 
 DUPLICATE_KEY = 11000
 
@@ -130,6 +137,10 @@ class MongoDocuments(DocumentStore):
         place = {"$indexOfCP": ["$folded_name", {"$literal": text.casefold()}]}
         found = self._pages(StoredBusiness, __raw__={"$expr": {"$gte": [place, 0]}})
         return _read(Business, found.order_by("docid").limit(limit))
+
+    @reaching
+    def delete_business(self, docid: str) -> bool:
+        return self._primary(StoredBusiness).delete_one({"_id": docid}).deleted_count > 0
 
     # catalogue_details
 
@@ -228,6 +239,63 @@ class MongoDocuments(DocumentStore):
         return True
 
     @reaching
+    def drop_findings(self, docid: str, product_id: int) -> bool:
+        key = {"docid": docid, "product_id": product_id}
+        for _ in _attempts():
+            row = self._row(docid, product_id)
+            if row is None:
+                self._primary(StoredMetadata).delete_many({"_id": _key(docid, product_id)})
+                self._primary(StoredRelevance).delete_many(key)
+                break
+            if row.image.state is not ImageState.DELETED:
+                return False
+            # What is emptied stays: it keeps what is late from taking its place.
+            left = self._primary(StoredRelevance).find(key, dict.fromkeys(RELEVANCE_KEY, True))
+            changed = self._changed(row, row.image, _emptied(left))
+            if changed:
+                self._settle(changed)
+                break
+        return True
+
+    def every_image(self) -> Iterator[CatalogueImage]:
+        for found in self._walk(StoredImage, "_id", _only(CatalogueImage) | {"_id": True}):
+            yield _decoded(CatalogueImage, found)
+
+    def every_object_key(self) -> Iterator[str]:
+        living = {"state": {"$ne": ImageState.DELETED.value}}
+        originals = self._strings(StoredImage, "original_key", living)
+        enhanced = self._strings(StoredMetadata, "enhancement.key", {"dropped": False})
+        for key, _ in groupby(heapq.merge(originals, enhanced)):
+            yield key
+
+    @reaching
+    def images_with(self, object_key: str, limit: int | None = None) -> list[tuple[str, int]]:
+        rows = self._primary(StoredImage)
+        living = {"state": {"$ne": ImageState.DELETED.value}}
+        facts = self._primary(StoredPixelFact).distinct("_id", {"object": object_key})
+        key = {"_id": False, "docid": True, "product_id": True}
+        among: list[tuple[Collection[Fields], Fields]] = [
+            (rows, {"original_key": object_key, **living}),
+            (
+                self._primary(StoredMetadata),
+                {"enhancement.key": object_key, "dropped": False},
+            ),
+            (rows, {"sha256": {"$in": [fact.partition("/")[0] for fact in facts]}, **living}),
+        ]
+        found: dict[tuple[str, int], None] = {}
+        for collection, wanted in among:
+            for one in collection.find(wanted, key).limit(limit or 0).batch_size(PAGE_BATCH):
+                found[one["docid"], one["product_id"]] = None
+            if limit is not None and len(found) >= limit:
+                break
+        return list(found)[:limit]
+
+    @reaching
+    def hashes_in_use(self, sha256s: Sequence[str]) -> set[str]:
+        wanted = {"sha256": {"$in": list(sha256s)}, "state": {"$ne": ImageState.DELETED.value}}
+        return set(self._primary(StoredImage).distinct("sha256", wanted))
+
+    @reaching
     def waiting_images(self, before: float, limit: int = 500) -> list[CatalogueImage]:
         self._finish(limit)
         waiting = {
@@ -283,6 +351,10 @@ class MongoDocuments(DocumentStore):
         records = [ImageMetadata.model_validate(one) for one in found.batch_size(PAGE_BATCH)]
         return {(one.docid, one.product_id): one for one in records}
 
+    def every_metadata(self) -> Iterator[tuple[str, int]]:
+        for found in self._walk(StoredMetadata, "_id", KEY_FIELDS, {"dropped": False}):
+            yield found["docid"], found["product_id"]
+
     @reaching
     def patch_metadata(self, docid: str, product_id: int, generation: int, patch: Patch) -> bool:
         blank = ImageMetadata(docid=docid, product_id=product_id, generation=generation)
@@ -310,7 +382,25 @@ class MongoDocuments(DocumentStore):
 
     @reaching
     def save_pixel_fact(self, sha256: str, kind: str, model: str, fact: Mapping[str, Any]) -> None:
-        self._save_body(StoredPixelFact, f"{sha256}/{kind}/{model}", dict(fact))
+        named = {"object": fact["key"]} if "key" in fact else {}
+        self._save_body(StoredPixelFact, f"{sha256}/{kind}/{model}", dict(fact), **named)
+
+    @reaching
+    def pixel_facts(self, sha256: str) -> list[PixelFact]:
+        return [
+            PixelFact(kind, model, json.loads(found["body"]))
+            for found in self._primary(StoredPixelFact).find(_of_bytes(sha256))
+            for _, kind, model in [found["_id"].split("/", 2)]
+        ]
+
+    @reaching
+    def drop_pixel_facts(self, sha256: str) -> int:
+        return self._primary(StoredPixelFact).delete_many(_of_bytes(sha256)).deleted_count
+
+    def every_pixel_hash(self) -> Iterator[str]:
+        facts = self._walk(StoredPixelFact, "_id", {"_id": True})
+        for sha256, _ in groupby(found["_id"].partition("/")[0] for found in facts):
+            yield sha256
 
     # imgrel
 
@@ -349,6 +439,25 @@ class MongoDocuments(DocumentStore):
     def relevance(self, docids: Sequence[str], catids: Sequence[int]) -> list[ImageRelevance]:
         found = self._pages(StoredRelevance, docid__in=docids, catid__in=catids, dropped=False)
         return _read(ImageRelevance, found.hint(PAGE_INDEX))
+
+    @reaching
+    def scored_images(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        if not keys:  # MongoDB refuses an empty $or.
+            return {}
+        own = [
+            {"docid": docid, "catid": ANY_CATEGORY, "product_id": product_id}
+            for docid, product_id in keys
+        ]
+        found = self._primary(StoredRelevance).find({"$or": own, "dropped": False})
+        return {
+            (one["docid"], one["product_id"]): one["generation"]
+            for one in found.batch_size(PAGE_BATCH)
+        }
+
+    def every_scored(self) -> Iterator[tuple[str, int]]:
+        own = {"catid": ANY_CATEGORY, "dropped": False}
+        for found in self._walk(StoredRelevance, "_id", KEY_FIELDS, own):
+            yield found["docid"], found["product_id"]
 
     @reaching
     def page(self, wanted: Mapping[str, Iterable[int]]) -> dict[str, PageImages]:
@@ -512,13 +621,45 @@ class MongoDocuments(DocumentStore):
         """What stages decide by and write."""
         return self._server.collection(kind)
 
+    def _walk(
+        self,
+        kind: type[Stored],
+        order: str,
+        fields: Fields,
+        wanted: Fields | None = None,
+        last: Any = None,
+    ) -> Iterator[Fields]:
+        """Documents in the order of an indexed field behind ``last``, read in pages.
+
+        Of those that share a value some may be left out.
+        """
+        while True:
+            page = self._walked(kind, order, fields, wanted or {}, last)
+            yield from page
+            if len(page) < WALKED_AT_ONCE:
+                return
+            last = _at(page[-1], order)
+
+    def _strings(self, kind: type[Stored], field: str, wanted: Fields) -> Iterator[str]:
+        """The values of an indexed field, in their order; empty ones are left out."""
+        for found in self._walk(kind, field, {field: True}, wanted, ""):
+            yield _at(found, field)
+
+    @reaching
+    def _walked(
+        self, kind: type[Stored], order: str, fields: Fields, wanted: Fields, last: Any
+    ) -> list[Fields]:
+        behind = wanted if last is None else {**wanted, order: {"$gt": last}}
+        found = self._primary(kind).find(behind, fields).sort(order, 1).limit(WALKED_AT_ONCE)
+        return list(found.batch_size(PAGE_BATCH))
+
     def _body(self, kind: type[Stored], key: str) -> Any | None:
         found = self._primary(kind).find_one({"_id": key})
         return None if found is None else json.loads(found["body"])
 
-    def _save_body(self, kind: type[Stored], key: str, value: Any) -> None:
-        body = json.dumps(value, allow_nan=False)
-        self._primary(kind).replace_one({"_id": key}, {"body": body}, upsert=True)
+    def _save_body(self, kind: type[Stored], key: str, value: Any, **fields: Any) -> None:
+        stored = {**fields, "body": json.dumps(value, allow_nan=False)}
+        self._primary(kind).replace_one({"_id": key}, stored, upsert=True)
 
     # rows of the catalogue
 
@@ -704,6 +845,11 @@ def _part(document: Fields, names: Iterable[str]) -> Fields:
 def _key(docid: str, product_id: int) -> str:
     # No docid holds a slash.
     return f"{docid}/{product_id}"
+
+
+def _of_bytes(sha256: str) -> Fields:
+    """All facts of some bytes; what follows a slash in the order of characters is a zero."""
+    return {"_id": {"$gte": f"{sha256}/", "$lt": f"{sha256}0"}}
 
 
 def _at(document: Any, path: str) -> Any:

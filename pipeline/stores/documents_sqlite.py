@@ -7,6 +7,7 @@ of keys travels as one JSON parameter, so that no page of businesses is too long
 them by as plain values. What is the image's own lies once, in its row under ``ANY_CATEGORY``.
 """
 
+import heapq
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Select,
     String,
     Table,
     Text,
@@ -34,6 +36,8 @@ from sqlalchemy import (
     func,
     select,
     text,
+    tuple_,
+    union,
 )
 from sqlalchemy.dialects.sqlite import Insert, insert
 
@@ -52,7 +56,7 @@ from pipeline.records import (
 )
 from pipeline.stores.database import Database
 from pipeline.stores.decisions import acceptance, counted_up, of_one_image
-from pipeline.stores.documents import STAGE_RECORDS, DocumentStore
+from pipeline.stores.documents import STAGE_RECORDS, DocumentStore, PixelFact
 from pipeline.stores.page_images import PageImages, PageScores
 from pipeline.stores.patches import Patch, patched
 
@@ -92,6 +96,13 @@ _IS_DONE = text(f"state = '{ImageState.DONE}'")
 # With the state in it the index alone answers.
 Index("finished_images", _images.c.moved_at, _images.c.state, sqlite_where=_IS_DONE)
 
+_IS_THERE = text(f"state <> '{ImageState.DELETED}'")
+# A path is no parameter, for the same reason.
+_original = func.json_extract(_images.c.body, text("'$.original_key'"))
+_sha256 = func.json_extract(_images.c.body, text("'$.sha256'"))
+for _name, _searched in (("images_by_original", _original), ("images_by_bytes", _sha256)):
+    Index(_name, _searched, _images.c.docid, _images.c.product_id, sqlite_where=_IS_THERE)
+
 _metadata = Table(
     "metadata",
     TABLES,
@@ -99,6 +110,8 @@ _metadata = Table(
     Column("product_id", BigInteger, primary_key=True),
     Column("body", Text, nullable=False),
 )
+_enhanced = func.json_extract(_metadata.c.body, text("'$.enhancement.key'"))
+Index("metadata_by_enhanced", _enhanced, _metadata.c.docid, _metadata.c.product_id)
 
 _pixel_facts = Table(
     "pixel_facts",
@@ -108,6 +121,9 @@ _pixel_facts = Table(
     Column("model", String, primary_key=True),
     Column("body", Text, nullable=False),
 )
+_fact_object = func.json_extract(_pixel_facts.c.body, text("'$.key'"))
+_HAS_OBJECT = text("json_extract(body, '$.key') IS NOT NULL")
+Index("facts_by_object", _fact_object, _pixel_facts.c.sha256, sqlite_where=_HAS_OBJECT)
 
 _relevance = Table(
     "imgrel",
@@ -151,7 +167,6 @@ _dead_letters = Table(
     Index("dead_letters_of_business", "docid", "last_at"),
 )
 
-# The path is no parameter, for the same reason.
 _exception = func.json_extract(_dead_letters.c.body, text("'$.exception'"))
 Index("causes_of_dead_letters", _dead_letters.c.queue, _exception, _dead_letters.c.last_at)
 
@@ -184,8 +199,22 @@ def _upsert(table: Table) -> Insert:
     return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=replaced)
 
 
+def _is_behind(table: Table) -> ColumnElement[bool]:
+    """Whether a row comes after (docid, product_id), which is where its index is entered."""
+    after = tuple_(bindparam("docid"), bindparam("product_id"))
+    return tuple_(table.c.docid, table.c.product_id) > after
+
+
+def _every_key(table: Table) -> Select[Any]:
+    key = (table.c.docid, table.c.product_id)
+    return select(*key).distinct().where(_is_behind(table)).order_by(*key)
+
+
+_BEFORE_ALL = {"docid": "", "product_id": 0}
+
 # Statements are made once: building one costs as much as running it.
 _SAVE_BUSINESS = _upsert(_businesses)
+_DROP_BUSINESS = delete(_businesses).where(_businesses.c.docid == bindparam("of_docid"))
 _READ_BUSINESSES = select(_businesses.c.body).where(_among(_businesses.c.docid, "docids"))
 _SEARCH_BUSINESSES = (
     select(_businesses.c.body)
@@ -212,6 +241,39 @@ _READ_IMAGES_BEHIND = (
     .order_by(_images.c.product_id)
     .limit(bindparam("most"))
 )
+_EVERY_IMAGE = (
+    select(_images.c.docid, _images.c.product_id, _images.c.body)
+    .where(_is_behind(_images))
+    .order_by(_images.c.docid, _images.c.product_id)
+)
+_EVERY_ORIGINAL = (
+    select(_original.label("object_key"))
+    .distinct()
+    .where(_IS_THERE, _original > bindparam("object_key"))
+    .order_by("object_key")
+)
+_EVERY_ENHANCED = (
+    select(_enhanced.label("object_key"))
+    .distinct()
+    .where(_enhanced > bindparam("object_key"))
+    .order_by("object_key")
+)
+_IMAGES_WITH = union(
+    select(_images.c.docid, _images.c.product_id).where(
+        _IS_THERE, _original == bindparam("object_key")
+    ),
+    select(_metadata.c.docid, _metadata.c.product_id).where(_enhanced == bindparam("object_key")),
+    select(_images.c.docid, _images.c.product_id).where(
+        _IS_THERE,
+        # As a column it would have an affinity, and the index none.
+        _sha256.in_(
+            select(_pixel_facts.c.sha256 + "").where(
+                _HAS_OBJECT, _fact_object == bindparam("object_key")
+            )
+        ),
+    ),
+).limit(bindparam("most"))
+_HASHES_IN_USE = select(_sha256).distinct().where(_IS_THERE, _among(_sha256, "sha256s"))
 _READ_WAITING = (
     select(_images.c.body)
     .where(_IS_WAITING, _images.c.moved_at < bindparam("before"))
@@ -258,12 +320,23 @@ _READ_IMAGES_OF = (
     .where(_images.c.state != ImageState.DELETED.value)
 )
 _READ_METADATA = select(_metadata.c.body).join_from(_pairs, _metadata, _is_of_pair(_metadata))
+_EVERY_METADATA = _every_key(_metadata)
 _DROP_METADATA = delete(_metadata).where(_is_image(_metadata))
 _SAVE_PIXEL_FACT = _upsert(_pixel_facts)
 _READ_PIXEL_FACT = select(_pixel_facts.c.body).where(
     _pixel_facts.c.sha256 == bindparam("sha256"),
     _pixel_facts.c.kind == bindparam("kind"),
     _pixel_facts.c.model == bindparam("model"),
+)
+_READ_PIXEL_FACTS = select(_pixel_facts.c.kind, _pixel_facts.c.model, _pixel_facts.c.body).where(
+    _pixel_facts.c.sha256 == bindparam("sha256")
+)
+_DROP_PIXEL_FACTS = delete(_pixel_facts).where(_pixel_facts.c.sha256 == bindparam("of_sha256"))
+_EVERY_PIXEL_HASH = (
+    select(_pixel_facts.c.sha256)
+    .distinct()
+    .where(_pixel_facts.c.sha256 > bindparam("sha256"))
+    .order_by(_pixel_facts.c.sha256)
 )
 _ADD_RELEVANCE = insert(_relevance)
 _own = _relevance.alias("own")
@@ -293,6 +366,12 @@ SELECT json_group_array(asked.key), json_group_array(product_id), json_group_arr
 FROM json_each(:pairs) AS asked
 CROSS JOIN imgrel ON docid = asked.value ->> '$[0]' AND catid = asked.value ->> '$[1]'
 """
+_READ_SCORED = (
+    select(_relevance.c.docid, _relevance.c.product_id, _relevance.c.generation)
+    .join_from(_pairs, _relevance, _is_of_pair(_relevance))
+    .where(_relevance.c.catid == ANY_CATEGORY)
+)
+_EVERY_SCORED = _every_key(_relevance)
 _DROP_RELEVANCE = delete(_relevance).where(_is_image(_relevance))
 _new_delivery = insert(_deliveries)
 _COUNT_DELIVERY = _new_delivery.on_conflict_do_update(
@@ -349,6 +428,10 @@ class SqliteDocuments(DocumentStore):
 
     def search_businesses(self, text: str = "", limit: int = 25) -> list[Business]:
         return self._read(Business, _SEARCH_BUSINESSES, folded=text.casefold(), most=limit)
+
+    def delete_business(self, docid: str) -> bool:
+        with self._database.writing() as connection:
+            return connection.execute(_DROP_BUSINESS, {"of_docid": docid}).rowcount > 0
 
     # catalogue_details
 
@@ -426,6 +509,35 @@ class SqliteDocuments(DocumentStore):
             _drop_findings(connection, docid, product_id)
             return True
 
+    def drop_findings(self, docid: str, product_id: int) -> bool:
+        with self._database.writing() as connection:
+            row = _image(connection, docid, product_id)
+            if row is not None and row.state is not ImageState.DELETED:
+                return False
+            _drop_findings(connection, docid, product_id)
+            return True
+
+    def every_image(self) -> Iterator[CatalogueImage]:
+        for *_, body in self._database.walk(_EVERY_IMAGE, _BEFORE_ALL):
+            yield CatalogueImage.model_validate_json(body)
+
+    def every_object_key(self) -> Iterator[str]:
+        start = {"object_key": ""}
+        named = (self._database.walk(each, start) for each in (_EVERY_ORIGINAL, _EVERY_ENHANCED))
+        for key, _ in groupby(row.object_key for row in heapq.merge(*named)):
+            yield key
+
+    def images_with(self, object_key: str, limit: int | None = None) -> list[tuple[str, int]]:
+        wanted = {"object_key": object_key, "most": -1 if limit is None else limit}
+        with self._database.reading() as connection:
+            rows = connection.execute(_IMAGES_WITH, wanted)
+            return [(docid, product_id) for docid, product_id in rows]
+
+    def hashes_in_use(self, sha256s: Sequence[str]) -> set[str]:
+        with self._database.reading() as connection:
+            found = connection.execute(_HASHES_IN_USE, {"sha256s": _listed(sha256s)})
+            return set(found.scalars())
+
     def waiting_images(self, before: float, limit: int = 500) -> list[CatalogueImage]:
         return self._read(CatalogueImage, _READ_WAITING, before=before, most=limit)
 
@@ -459,6 +571,10 @@ class SqliteDocuments(DocumentStore):
         found = self._read(ImageMetadata, _READ_METADATA, pairs=_listed(keys))
         return {(one.docid, one.product_id): one for one in found}
 
+    def every_metadata(self) -> Iterator[tuple[str, int]]:
+        rows = self._database.walk(_EVERY_METADATA, _BEFORE_ALL)
+        yield from ((row.docid, row.product_id) for row in rows)
+
     def patch_metadata(self, docid: str, product_id: int, generation: int, patch: Patch) -> bool:
         with self._database.writing() as connection:
             if not _stands(connection, docid, product_id, generation):
@@ -486,6 +602,19 @@ class SqliteDocuments(DocumentStore):
         with self._database.writing() as connection:
             connection.execute(_SAVE_PIXEL_FACT, row)
 
+    def pixel_facts(self, sha256: str) -> list[PixelFact]:
+        with self._database.reading() as connection:
+            rows = connection.execute(_READ_PIXEL_FACTS, {"sha256": sha256}).all()
+        return [PixelFact(kind, model, json.loads(body)) for kind, model, body in rows]
+
+    def drop_pixel_facts(self, sha256: str) -> int:
+        with self._database.writing() as connection:
+            return connection.execute(_DROP_PIXEL_FACTS, {"of_sha256": sha256}).rowcount
+
+    def every_pixel_hash(self) -> Iterator[str]:
+        rows = self._database.walk(_EVERY_PIXEL_HASH, {"sha256": ""})
+        yield from (sha256 for (sha256,) in rows)
+
     # imgrel
 
     def save_relevance(self, rows: Sequence[ImageRelevance]) -> bool:
@@ -510,6 +639,15 @@ class SqliteDocuments(DocumentStore):
         asked = {"docids": _listed(docids), "catids": _listed(catids)}
         with self._database.reading() as connection:
             return [_relevance_of(row) for row in connection.execute(_READ_RELEVANCE_OF, asked)]
+
+    def scored_images(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        with self._database.reading() as connection:
+            rows = connection.execute(_READ_SCORED, {"pairs": _listed(keys)})
+            return {(docid, product_id): generation for docid, product_id, generation in rows}
+
+    def every_scored(self) -> Iterator[tuple[str, int]]:
+        rows = self._database.walk(_EVERY_SCORED, _BEFORE_ALL)
+        yield from ((row.docid, row.product_id) for row in rows)
 
     def page(self, wanted: Mapping[str, Iterable[int]]) -> dict[str, PageImages]:
         page = {docid: PageImages() for docid in wanted}

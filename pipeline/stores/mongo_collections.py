@@ -60,6 +60,8 @@ class StoredImage(Stored):
             ("docid", "product_id"),
             ("docid", "state"),
             ("state", "moved_at"),
+            "original_key",
+            "sha256",
             {"fields": ["unsettled"], "sparse": True},
         ],
     }
@@ -73,7 +75,11 @@ class StoredMetadata(Stored):
     product_id = IntField(required=True)
     generation = IntField(required=True)
     dropped = BooleanField(required=True)
-    meta: ClassVar[dict[str, Any]] = {"abstract": True, "collection": "metadata"}
+    meta: ClassVar[dict[str, Any]] = {
+        "abstract": True,
+        "collection": "metadata",
+        "indexes": [{"fields": ["enhancement.key"], "sparse": True}],
+    }
 
 
 class StoredRelevance(Stored):
@@ -92,11 +98,16 @@ class StoredRelevance(Stored):
 
 
 class StoredPixelFact(Stored):
-    """A fact as JSON text, under sha256/kind/model."""
+    """A fact as JSON text, under sha256/kind/model; ``object``: the one that it names."""
 
     key = StringField(primary_key=True)
+    object = StringField()
     body = StringField(required=True)
-    meta: ClassVar[dict[str, Any]] = {"abstract": True, "collection": "pixel_facts"}
+    meta: ClassVar[dict[str, Any]] = {
+        "abstract": True,
+        "collection": "pixel_facts",
+        "indexes": [{"fields": ["object"], "sparse": True}],
+    }
 
 
 class StoredDeliveries(Stored):

@@ -64,12 +64,16 @@ class ObjectStore(ABC):
         """Whether the object is there."""
 
     @abstractmethod
+    def stored_at(self, key: str) -> float | None:
+        """When it was put there (Unix time, by the store's clock); none: it is not there."""
+
+    @abstractmethod
     def delete(self, key: str) -> None:
         """Remove it, if there."""
 
     @abstractmethod
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """All keys that begin with ``prefix``, in order."""
+        """All keys that begin with ``prefix``, in the order of their bytes, read in pages."""
 
     @abstractmethod
     def url(self, key: str) -> str:

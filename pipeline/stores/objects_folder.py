@@ -53,6 +53,13 @@ class FolderObjects(ObjectStore):
         with _store_errors():
             return self._path(key).is_file()
 
+    def stored_at(self, key: str) -> float | None:
+        with _store_errors():
+            try:
+                return self._path(key).stat().st_mtime
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
     def delete(self, key: str) -> None:
         path = self._path(key)
         with _store_errors():

@@ -21,6 +21,7 @@ from minio.credentials import (
     Provider,
     StaticProvider,
 )
+from minio.datatypes import Object
 from minio.error import MinioException, S3Error
 from urllib3 import PoolManager, Retry, Timeout
 from urllib3.exceptions import HTTPError
@@ -255,6 +256,12 @@ class S3Objects(ObjectStore):
         with self._store_errors():
             return self._is_there(name)
 
+    def stored_at(self, key: str) -> float | None:
+        name = self._name(key)
+        with self._store_errors():
+            found = self._found(name)
+        return found.last_modified.timestamp() if found and found.last_modified else None
+
     def delete(self, key: str) -> None:
         name = self._name(key)
         with self._store_errors():
@@ -311,13 +318,16 @@ class S3Objects(ObjectStore):
         return client or self._clients.setdefault(process, self._address.client(self._provider))
 
     def _is_there(self, name: str) -> bool:
+        return self._found(name) is not None
+
+    def _found(self, name: str) -> Object | None:
+        """What the server says of an object; none: there is none."""
         try:
-            self._client().stat_object(self._bucket, name)
+            return self._client().stat_object(self._bucket, name)
         except S3Error as error:
             if error.code == "NoSuchKey":
-                return False
+                return None
             raise
-        return True
 
     def _no_bucket(self) -> str:
         return f"{self._address.name}: there is no such bucket, run `justlens setup`"

@@ -239,10 +239,29 @@ class Directory:
         """Mark as approved those that still say what is given here; how many did."""
         return self._database.write(_approve, alt_texts) if alt_texts else 0
 
-    def delete_alt_text(self, docid: str, product_id: int) -> None:
-        """Remove it, whoever wrote it, if there is one."""
+    def every_alt_text(self) -> Iterator[AltTag]:
+        """All of them, read in pages."""
+        docid: ColumnElement[str] = bindparam("docid")
+        product_id: ColumnElement[int] = bindparam("product_id")
+        columns = [column for column in _alttags.c if column.name not in ("docid", "product_id")]
+        query = (
+            select(_alttags.c.docid, _alttags.c.product_id, *columns)
+            # In this form MySQL begins at the key, too.
+            .where(
+                _alttags.c.docid >= docid,
+                (_alttags.c.docid > docid) | (_alttags.c.product_id > product_id),
+            )
+            .order_by(_alttags.c.docid, _alttags.c.product_id)
+        )
+        for row in self._database.walk(query, {"docid": "", "product_id": 0}):
+            yield AltTag(**row._mapping)
+
+    def delete_alt_text(self, docid: str, product_id: int) -> bool:
+        """Remove it, whoever wrote it; False where there is none."""
         one = (_alttags.c.docid == docid) & (_alttags.c.product_id == product_id)
-        self._database.write(lambda connection: connection.execute(delete(_alttags).where(one)))
+        return self._database.write(
+            lambda connection: connection.execute(delete(_alttags).where(one)).rowcount > 0
+        )
 
     # life
 

@@ -1,7 +1,7 @@
 """The vector store: embeddings of texts and of images, each under the model that made it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -42,6 +42,19 @@ class VectorStore(ABC):
         self, model: str, kind: ImageVectorKind, query: np.ndarray, limit: int
     ) -> list[tuple[str, int, float]]:
         """Nearest images to ``query`` (D,): (docid, product_id, cosine), best first."""
+
+    @abstractmethod
+    def known_images(
+        self, kind: ImageVectorKind, keys: Sequence[tuple[str, int]]
+    ) -> set[tuple[str, int]]:
+        """Those among (docid, product_id) pairs that have a vector of this kind by any model."""
+
+    @abstractmethod
+    def every_image(self) -> Iterator[tuple[str, int]]:
+        """(docid, product_id) of all that has a vector, read in pages.
+
+        An image comes once or more, at most once for each model and kind.
+        """
 
     @abstractmethod
     def delete_image(self, docid: str, product_id: int) -> None:

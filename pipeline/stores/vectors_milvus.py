@@ -219,6 +219,23 @@ class MilvusVectors(VectorStore):
         ]
         return sorted(best, key=lambda one: (-one[2], one[0], one[1]))
 
+    def known_images(
+        self, kind: ImageVectorKind, keys: Sequence[tuple[str, int]]
+    ) -> set[tuple[str, int]]:
+        by_key = {_image_key(*key): key for key in keys}
+        found: set[tuple[str, int]] = set()
+        for name in self._collections.names(f"image_embeddings_{kind}_"):
+            for some in _batches(list(by_key)):
+                rows = self._collections.use(name, partial(_read_keys, keys=some)) or ()
+                found.update(by_key[row["key"]] for row in rows)
+        return found
+
+    def every_image(self) -> Iterator[tuple[str, int]]:
+        for name in self._collections.names("image_embeddings_"):
+            pages = self._collections.use(name, _walk_images)
+            while rows := pages and self._collections.asked(pages.next):
+                yield from ((row["docid"], row["product_id"]) for row in rows)
+
     def delete_image(self, docid: str, product_id: int) -> None:
         drop = partial(_delete, key=_image_key(docid, product_id))
         for name in self._collections.names("image_embeddings_"):
@@ -336,6 +353,11 @@ class _Collections:
             self._sizes.pop(name, None)
             return self._use(name, call, size, schema)
 
+    def asked(self, call: Callable[[], Result]) -> Result:
+        """What ``call`` returns, with our errors instead of Milvus's."""
+        with self._store_errors():
+            return call()
+
     def names(self, beginning: str) -> list[str]:
         """The names of the collections that begin so, without the installation's prefix."""
         prefix = self._address.prefix
@@ -448,6 +470,26 @@ def _read_texts(client: MilvusClient, name: str, keys: Sequence[str]) -> list[Ro
         output_fields=["key", "vector"],
         strict_float32=True,
         consistency_level="Session",
+        timeout=CALL_SECONDS,
+    )
+
+
+def _read_keys(client: MilvusClient, name: str, keys: Sequence[str]) -> list[Row]:
+    return client.query(
+        name,
+        ids=list(keys),
+        output_fields=["key"],
+        consistency_level="Strong",
+        timeout=CALL_SECONDS,
+    )
+
+
+def _walk_images(client: MilvusClient, name: str) -> Any:
+    return client.query_iterator(
+        name,
+        batch_size=ROWS_READ,
+        filter="",
+        output_fields=["docid", "product_id"],
         timeout=CALL_SECONDS,
     )
 

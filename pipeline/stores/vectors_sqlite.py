@@ -1,7 +1,7 @@
 """The vector store on SQLite: rows of float32, searched exactly with NumPy."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from sqlalchemy import (
@@ -16,6 +16,7 @@ from sqlalchemy import (
     delete,
     func,
     select,
+    tuple_,
 )
 from sqlalchemy.dialects.sqlite import insert
 
@@ -127,6 +128,36 @@ class SqliteVectors(VectorStore):
                 ]
                 best = sorted(best, key=lambda one: (-one[2], one[0], one[1]))[:limit]
         return best
+
+    def known_images(
+        self, kind: ImageVectorKind, keys: Sequence[tuple[str, int]]
+    ) -> set[tuple[str, int]]:
+        pairs = func.json_each(bindparam("pairs")).table_valued("value")
+        query = (
+            select(_images.c.docid, _images.c.product_id)
+            .join_from(
+                pairs,
+                _images,
+                (_images.c.docid == func.json_extract(pairs.c.value, "$[0]"))
+                & (_images.c.product_id == func.json_extract(pairs.c.value, "$[1]")),
+            )
+            .where(_images.c.kind == kind)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(query, {"pairs": json.dumps(list(keys))})
+            return {(docid, product_id) for docid, product_id in rows}
+
+    def every_image(self) -> Iterator[tuple[str, int]]:
+        key = tuple_(_images.c.docid, _images.c.product_id)
+        after = tuple_(bindparam("docid"), bindparam("product_id"))
+        query = (
+            select(_images.c.docid, _images.c.product_id)
+            .distinct()
+            .where(key > after)
+            .order_by(_images.c.docid, _images.c.product_id)
+        )
+        rows = self._database.walk(query, {"docid": "", "product_id": 0})
+        yield from ((row.docid, row.product_id) for row in rows)
 
     def delete_image(self, docid: str, product_id: int) -> None:
         one = (_images.c.docid == docid) & (_images.c.product_id == product_id)

@@ -65,7 +65,7 @@ def test_a_replay_leaves_what_an_undisturbed_run_would_have_left(site: Site) -> 
     whole.terminate()
     whole.wait(30)
     for number in range(1, 4):
-        site.intake.delete("shop-1", number)
+        site.stores.documents.delete_image("shop-1", number)
 
     broken = site.worker(name="broken", TEST_DESCRIBER_RAISES="1")
     site.take_in(3)

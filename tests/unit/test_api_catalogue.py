@@ -73,7 +73,7 @@ def test_an_expired_contract_makes_every_image_invalid(reader: TestClient) -> No
 def test_deleted_images_are_listed_when_they_are_asked_for(
     writer: TestClient, own_shops: Services
 ) -> None:
-    own_shops.intake.delete("cafe", 102)
+    own_shops.forgetting.image("cafe", 102)
     assert listed(writer, "cafe") == {101: True, 103: True}
     assert reasons(writer, "cafe", deleted=True) == {101: [], 102: ["deleted"], 103: []}
 

@@ -132,11 +132,23 @@ def test_a_parked_image_says_why(writer: TestClient, own_shops: Services) -> Non
 
 
 def test_a_deleted_image_is_shown_no_more(writer: TestClient) -> None:
-    assert writer.delete("/v1/images/cafe/101").status_code == 204
+    forgotten = writer.delete("/v1/images/cafe/101").json()
+    assert (forgotten["images"], forgotten["vectors"]) == (1, 2)
     cafe = writer.get("/v1/relevance/cafe").json()
     assert 101 not in [picture["product_id"] for picture in cafe["dynamic"]]
     assert writer.get("/v1/images/cafe/101").json()["state"] == "deleted"
-    assert writer.delete("/v1/images/cafe/101").status_code == 404
+    assert not any(writer.delete("/v1/images/cafe/101").json().values())
+
+
+def test_a_business_goes_with_all_of_its_images(writer: TestClient, own_shops: Services) -> None:
+    forgotten = writer.delete("/v1/businesses/garage").json()
+    assert (forgotten["businesses"], forgotten["categories"], forgotten["images"]) == (1, 1, 4)
+    assert writer.get("/v1/relevance/garage").status_code == 404
+    assert own_shops.stores.documents.page({"garage": [4]})["garage"].images == []
+    # The tombstones stay, and the call is safe to repeat.
+    assert writer.get("/v1/images/garage/301").json()["state"] == "deleted"
+    assert writer.delete("/v1/businesses/garage").status_code == 404
+    assert writer.delete("/v1/businesses/nobody").status_code == 404
 
 
 def test_images_that_are_not_known_are_not_found(writer: TestClient) -> None:

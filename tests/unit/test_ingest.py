@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pipeline.errors import BrokerUnavailable, InvalidMessage, StoreUnavailable
@@ -11,7 +10,7 @@ from pipeline.graph import message_for
 from pipeline.ingest import Intake
 from pipeline.messages import ImageJob
 from pipeline.queues import Lane, Stage
-from pipeline.records import AltTag, Business, CatalogueImage, Category, ImageState
+from pipeline.records import Business, CatalogueImage, Category, ImageState
 from pipeline.settings import Settings
 from pipeline.stores import Stores, open_stores
 from tests.pictures import encoded, plain
@@ -174,25 +173,34 @@ def test_a_known_image_is_asked_by_another_prompt_and_keeps_it(
         assert message_for(outbox.sent[-1][0]).prompt_name == kept
 
 
-def test_a_deletion_leaves_a_tombstone_and_nothing_else(intake: Intake, stores: Stores) -> None:
+def test_another_photo_takes_the_objects_of_the_earlier_one_away(
+    intake: Intake, stores: Stores
+) -> None:
     intake.accept_bytes("shop", 1, PHOTO)
-    stores.vectors.save_image("m", "picture", "shop", 1, np.ones(4, dtype=np.float32) / 2)
-    stores.directory.save_alt_text(AltTag(product_id=1, docid="shop", alttag="a", score=0.5))
-    assert intake.delete("shop", 1)
-    assert (row(stores).state, row(stores).generation) == (ImageState.DELETED, 2)
-    assert stores.documents.images(["shop"]) == []
-    assert stores.vectors.images("m", "picture", ["shop"]) == {}
-    assert stores.directory.alt_text("shop", 1) is None
-    # What is in flight writes under the old generation, and changes nothing.
-    assert not stores.documents.update_image("shop", 1, 1, {"state": ImageState.DONE})
-    assert not intake.delete("shop", 1)
+    intake.accept_bytes("shop", 2, PHOTO)
+    stores.documents.save_pixel_fact(row(stores).sha256, "text", "m", {"text": ""})
+    earlier = row(stores)
+    intake.accept_bytes("shop", 1, OTHER)
+    # The second image has the same bytes.
+    assert stores.objects.exists(earlier.original_key)
+    assert stores.documents.pixel_facts(earlier.sha256)
+    intake.accept_bytes("shop", 2, OTHER)
+    assert list(stores.objects.keys()) == [row(stores).original_key]
+    assert stores.documents.pixel_facts(earlier.sha256) == []
 
 
-def test_a_photo_can_come_back_after_its_deletion(intake: Intake, stores: Stores) -> None:
+def test_an_object_that_is_taken_away_while_its_photo_comes_in_is_put_back(
+    intake: Intake, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept_image = stores.documents.accept_image
+
+    def accepted_late(image: CatalogueImage) -> tuple[CatalogueImage, bool]:
+        stores.objects.delete(image.original_key)
+        return accept_image(image)
+
+    monkeypatch.setattr(stores.documents, "accept_image", accepted_late)
     intake.accept_bytes("shop", 1, PHOTO)
-    intake.delete("shop", 1)
-    assert intake.accept_bytes("shop", 1, PHOTO).generation == 3
-    assert row(stores).state is ImageState.QUEUED
+    assert stores.objects.get(row(stores).original_key) == PHOTO
 
 
 def test_a_business_is_known_with_its_categories(intake: Intake, stores: Stores) -> None:

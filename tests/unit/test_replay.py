@@ -116,9 +116,9 @@ def test_what_a_newer_photo_has_replaced_is_dropped(
 
 
 def test_what_was_deleted_meanwhile_is_dropped(
-    replayer: Replayer, parked: DeadLetter, intake: Intake, outbox: Outbox
+    replayer: Replayer, parked: DeadLetter, stores: Stores, outbox: Outbox
 ) -> None:
-    intake.delete("shop", 7)
+    stores.documents.delete_image("shop", 7)
     assert replayer.replay([parked])[0].outcome == "superseded"
     assert outbox.sent == []
 

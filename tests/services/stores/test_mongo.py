@@ -178,7 +178,9 @@ class TestPreparation:
         assert pages["unique"]
         deliveries = database.deliveries.index_information()["counted_at_1"]
         assert deliveries["expireAfterSeconds"] == 30 * 86400
-        assert len(database.catalogue_details.index_information()) == 5
+        assert len(database.catalogue_details.index_information()) == 7
+        assert len(database.pixel_facts.index_information()) == 2
+        assert len(database.metadata.index_information()) == 2
         assert len(database.dead_letters.index_information()) == 5
 
     def test_that_was_forgotten_is_what_a_page_asks_for(self, documents, database):

@@ -111,10 +111,19 @@ class TestAltTexts:
 
     def test_can_be_deleted_and_written_again(self, directory):
         directory.save_alt_text(alt("person", source="manual"))
-        directory.delete_alt_text("B1", 7)
-        directory.delete_alt_text("B1", 7)
+        assert directory.delete_alt_text("B1", 7)
+        assert not directory.delete_alt_text("B1", 7)
         assert directory.alt_text("B1", 7) is None
         assert directory.save_alt_text(alt("run")).alttag == "run"
+
+    def test_all_are_read_from_end_to_end_whatever_the_size_of_a_page(self, directory, monkeypatch):
+        monkeypatch.setattr("pipeline.stores.database.PAGE", 2)
+        assert list(directory.every_alt_text()) == []
+        keys = [("B1", 1), ("B1", 2), ("B1", 10), ("B2", 1)]
+        saved = [alt(docid=docid, product_id=product_id) for docid, product_id in keys]
+        for one in reversed(saved):
+            directory.save_alt_text(one)
+        assert list(directory.every_alt_text()) == saved
 
 
 class TestAltTextsOfPeople:

@@ -12,6 +12,7 @@ from pipeline.records import (
     CatalogueImage,
     Contract,
     DeadLetter,
+    Enhancement,
     ImageRelevance,
     ImageState,
     StageRecord,
@@ -60,6 +61,13 @@ def row(documents: DocumentStore) -> CatalogueImage:
     return stored
 
 
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is read from end to end takes several reads."""
+    monkeypatch.setattr("pipeline.stores.database.PAGE", 2)
+    monkeypatch.setattr("pipeline.stores.documents_mongo.WALKED_AT_ONCE", 2)
+
+
 def settle(documents: DocumentStore, state: ImageState, **changes) -> None:
     assert documents.update_image(*KEY, 1, {"state": state, **changes})
 
@@ -88,6 +96,12 @@ class TestBusinesses:
         assert found("_") == []
         assert found("") == ["B1", "B2", "B3"]
         assert [one.docid for one in documents.search_businesses(limit=2)] == ["B1", "B2"]
+
+    def test_are_removed_once(self, documents):
+        documents.save_businesses([Business(docid="B1", name="a"), Business(docid="B2", name="a")])
+        assert documents.delete_business("B1")
+        assert not documents.delete_business("B1")
+        assert [one.docid for one in documents.search_businesses("a")] == ["B2"]
 
 
 class TestAcceptingAnImage:
@@ -398,6 +412,19 @@ class TestPixelFacts:
         assert documents.pixel_fact("s", "text", "m1") == {"text": "MENU"}
         assert documents.pixel_fact("s", "text", "m2") is None
 
+    def test_are_read_and_dropped_by_the_bytes(self, documents, small_pages):
+        for sha256, kind in (("a", "labels"), ("a", "text"), ("a0", "text"), ("b", "text")):
+            documents.save_pixel_fact(sha256, kind, "model/1@2", {"text": sha256})
+        assert list(documents.every_pixel_hash()) == ["a", "a0", "b"]
+        assert sorted(documents.pixel_facts("a")) == [
+            ("labels", "model/1@2", {"text": "a"}),
+            ("text", "model/1@2", {"text": "a"}),
+        ]
+        assert documents.drop_pixel_facts("a") == 2
+        assert documents.drop_pixel_facts("a") == 0
+        assert documents.pixel_facts("a") == []
+        assert list(documents.every_pixel_hash()) == ["a0", "b"]
+
 
 class TestRelevance:
     def test_rows_are_found_by_businesses_and_categories(self, documents):
@@ -540,6 +567,86 @@ def found(page: dict[str, PageImages]) -> dict[str, dict[int, dict[int, float | 
         }
         for docid, business in page.items()
     }
+
+
+def enhanced(key: str) -> dict[str, object]:
+    return {"enhancement": Enhancement(action="enhanced", key=key).model_dump(mode="json")}
+
+
+class TestEverything:
+    """What is read from end to end, a page at a time."""
+
+    def test_comes_whole_whatever_the_size_of_a_page(self, documents, small_pages):
+        keys = {("B1", number) for number in (1, 2, 10)} | {("B2", 1), ("B10", 3)}
+        for docid, product_id in keys:
+            documents.accept_image(photo(docid=docid, product_id=product_id))
+            documents.patch_metadata(docid, product_id, 1, {"tags": []})
+            documents.save_relevance(rows_of(scored(docid=docid, product_id=product_id)))
+        documents.save_relevance(rows_of(scored(3), scored(4)))
+        documents.delete_image("B1", 10)
+        rows = list(documents.every_image())
+        assert sorted((row.docid, row.product_id) for row in rows) == sorted(keys)
+        assert {row.product_id for row in rows if row.state is ImageState.DELETED} == {10}
+        for read in (documents.every_metadata, documents.every_scored):
+            assert sorted(read()) == sorted(keys - {("B1", 10)})
+
+    def test_is_nothing_where_there_is_nothing(self, documents):
+        assert not any(
+            [*read()]
+            for read in (
+                documents.every_image,
+                documents.every_metadata,
+                documents.every_scored,
+                documents.every_object_key,
+                documents.every_pixel_hash,
+            )
+        )
+
+    def test_objects_come_in_order_and_once_and_only_those_that_are_named(
+        self, documents, small_pages
+    ):
+        for number, key in enumerate(("originals/b", "originals/a", "originals/b", "", "x"), 1):
+            documents.accept_image(photo(product_id=number, original_key=key))
+        for number, key in ((1, "enhanced/b"), (2, "enhanced/b"), (3, "originals/b"), (5, "y")):
+            documents.patch_metadata("B1", number, 1, enhanced(key))
+        documents.patch_metadata("B1", 4, 1, {"tags": []})
+        documents.delete_image("B1", 5)
+        named = ["enhanced/b", "originals/a", "originals/b"]
+        assert list(documents.every_object_key()) == named
+
+    def test_images_are_found_by_their_objects(self, documents):
+        for number, key in enumerate(("o/a", "o/b", "o/a"), 1):
+            documents.accept_image(photo(f"hash-{key[2:]}", product_id=number, original_key=key))
+        documents.patch_metadata("B1", 2, 1, enhanced("e/b"))
+        documents.save_pixel_fact("hash-a", "enhancement", "m/1", {"key": "e/a"})
+        documents.save_pixel_fact("nobody's", "enhancement", "m/1", {"key": "e/c"})
+        found = lambda key: sorted(documents.images_with(key))  # noqa: E731
+        assert found("o/a") == found("e/a") == [("B1", 1), ("B1", 3)]
+        assert found("o/b") == found("e/b") == [("B1", 2)]
+        assert found("e/c") == found("none") == []
+        assert len(documents.images_with("o/a", limit=1)) == 1
+        assert documents.hashes_in_use(["hash-a", "hash-b", "none"]) == {"hash-a", "hash-b"}
+        documents.delete_image("B1", 1)
+        documents.delete_image("B1", 2)
+        assert found("o/a") == found("e/a") == [("B1", 3)]
+        assert found("o/b") == found("e/b") == []
+        assert documents.hashes_in_use(["hash-a", "hash-b"]) == {"hash-a"}
+
+    def test_the_generation_of_scores_is_read_by_keys(self, documents, row):
+        documents.accept_image(photo(product_id=8))
+        assert documents.scored_images([KEY, ("B1", 8), ("B2", 7)]) == {KEY: 1}
+        assert documents.scored_images([]) == {}
+
+    def test_what_is_known_of_an_image_is_dropped_only_where_no_photo_stands(self, documents, row):
+        assert not documents.drop_findings(*KEY)
+        assert documents.scored_images([KEY]) and documents.metadata([KEY])
+        documents.delete_image(*KEY)
+        assert documents.drop_findings(*KEY)
+        assert documents.drop_findings("B1", 404)
+        assert documents.accept_image(photo())[0].generation == 3
+        assert documents.save_relevance(rows_of(scored(generation=3)))
+        assert documents.patch_metadata(*KEY, 3, {"tags": ["new"]})
+        assert documents.scored_images([KEY]) == {KEY: 3}
 
 
 class TestDeliveries:

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 
 import pytest
 
@@ -47,6 +48,14 @@ def test_a_deleted_object_is_gone_and_can_be_deleted_again(objects):
     objects.delete(KEY)
     assert not objects.exists(KEY)
     assert list(objects.keys()) == []
+
+
+def test_an_object_says_since_when_it_is_there(objects):
+    assert objects.stored_at(KEY) is None
+    objects.put(KEY, b"x")
+    assert objects.stored_at(KEY) == pytest.approx(time.time(), abs=60)
+    objects.delete(KEY)
+    assert objects.stored_at(KEY) is None
 
 
 def test_keys_come_in_order_and_by_prefix(objects):

@@ -73,6 +73,30 @@ def test_a_deleted_image_has_no_vector_under_any_model(vectors):
         assert list(vectors.images(model, kind, ["B1"])) == [("B1", 8)]
 
 
+def test_images_are_known_by_their_keys_whatever_the_model(vectors):
+    for model, kind, product_id in [
+        ("m1", "picture", 1),
+        ("m2", "picture", 2),
+        ("m1", "description", 3),
+    ]:
+        vectors.save_image(model, kind, "B1", product_id, unit(1))
+    asked = [("B1", number) for number in range(1, 5)] + [("B2", 1)]
+    assert vectors.known_images("picture", asked) == {("B1", 1), ("B1", 2)}
+    assert vectors.known_images("description", asked) == {("B1", 3)}
+    assert vectors.known_images("picture", []) == set()
+
+
+def test_every_image_with_a_vector_comes_whatever_the_size_of_a_page(vectors, monkeypatch):
+    monkeypatch.setattr("pipeline.stores.database.PAGE", 2)
+    monkeypatch.setattr("pipeline.stores.vectors_milvus.ROWS_READ", 2)
+    assert list(vectors.every_image()) == []
+    keys = {("B1", number) for number in range(1, 6)} | {("B2", 1)}
+    for key in keys:
+        vectors.save_image("m1", "picture", *key, unit(1))
+    vectors.save_image("m2", "description", "B2", 1, unit(1))
+    assert set(vectors.every_image()) == keys
+
+
 @pytest.mark.parametrize(
     "vector",
     [
