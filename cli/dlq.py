@@ -1,12 +1,12 @@
 """``justlens dlq``: what was parked, and what to do about it."""
 
-import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.table import Table
 
+from cli.ages import seconds
 from cli.output import out, print_json
 from pipeline.errors import JustLensError
 from pipeline.graph import Sender
@@ -17,7 +17,6 @@ from pipeline.settings import settings
 from pipeline.stores import Stores, open_stores
 
 ALL = 1_000_000
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def show_list(
@@ -131,13 +130,5 @@ def _find(
         queue or None,
         limit=limit,
         exception=exception or None,
-        before=time.time() - _age(older_than) if older_than else None,
+        before=time.time() - seconds(older_than) if older_than else None,
     )
-
-
-def _age(text: str) -> float:
-    """Seconds of an age such as 90s, 15m, 2h or 7d."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
-    if match is None:
-        raise JustLensError(f"an age is a number and s, m, h or d, such as 15m; not {text!r}")
-    return float(match[1]) * _SECONDS[match[2]]

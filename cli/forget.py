@@ -32,11 +32,11 @@ def _forget(
 ) -> Counter[str]:
     forgetting = Forgetting(stores, Sender().error_queues.withdraw)
     if product_id is not None:
-        row = stores.documents.image(docid, product_id)
-        if row is None:
-            raise UnknownImage(f"the business {docid!r} has no image {product_id}")
         _confirm(f"the image {docid}/{product_id}", yes=yes, json_output=json_output)
-        return forgetting.image(docid, product_id)
+        counts = forgetting.image(docid, product_id)
+        if not counts.total() and stores.documents.image(docid, product_id) is None:
+            raise UnknownImage(f"the business {docid!r} has no image {product_id}")
+        return counts
     states = stores.documents.count_states([docid])
     business = stores.documents.businesses([docid]).get(docid)
     if business is None and not any(states.values()):

@@ -288,9 +288,41 @@ def setup(json_output: Json = False) -> None:
     setup(json_output=json_output)
 
 
-@app.command(epilog="Examples: `justlens doctor` - `JUSTLENS_PROFILE=services justlens doctor`")
-def doctor(json_output: Json = False) -> None:
-    """Check what the system needs: packages, models, stores, broker, workers."""
+@app.command(
+    epilog="Examples: `justlens doctor` - `JUSTLENS_PROFILE=services justlens doctor` - "
+    "`justlens doctor --consistency` - `justlens doctor --consistency --mend --json`"
+)
+def doctor(
+    consistency: Annotated[
+        bool,
+        typer.Option(
+            "--consistency", help="Check instead whether objects, rows and vectors agree."
+        ),
+    ] = False,
+    mend: Annotated[
+        bool, typer.Option("--mend", help="With --consistency: mend what can be mended.")
+    ] = False,
+    grace: Annotated[
+        str,
+        typer.Option(
+            help="With --consistency: what is younger may be on its way: 90s, 15m, 2h, 7d."
+        ),
+    ] = "1h",
+    json_output: Json = False,
+) -> None:
+    """Check what the system needs: packages, models, stores, broker, workers.
+
+    With --consistency, whether what the stores hold of each image agrees. Exit status 1 says that
+    something is missing, or does not agree and was not mended.
+    """
+    if mend and not consistency:
+        raise typer.BadParameter("it goes with --consistency", param_hint="--mend")
+    if consistency:
+        from cli.ages import seconds
+        from cli.consistency import consistency as check
+
+        check(mend=mend, grace=seconds(grace), json_output=json_output)
+        return
     from cli.doctor import doctor
 
     doctor(json_output=json_output)

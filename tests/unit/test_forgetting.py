@@ -149,6 +149,14 @@ def test_of_an_image_a_tombstone_stays_and_nothing_else(
     assert forgetting.image("shop", 404).total() == 0
 
 
+def test_what_is_left_without_a_row_goes_as_well(stores: Stores, forgetting: Forgetting) -> None:
+    stores.vectors.save_image("m", "picture", "nobody", 9, np.ones(4))
+    stores.directory.save_alt_text(AltTag(docid="nobody", product_id=9, alttag="a", score=0.5))
+    counts = forgetting.image("nobody", 9)
+    assert (counts["images"], counts["vectors"], counts["alt_texts"]) == (0, 1, 1)
+    assert left(stores) == {}
+
+
 def test_what_another_image_shares_stays_until_that_one_goes(
     stores: Stores, hang: Callable[..., None], forgetting: Forgetting
 ) -> None:
