@@ -21,7 +21,9 @@ from sqlalchemy import (
     create_engine,
     exc,
     inspect,
+    literal,
     make_url,
+    select,
     text,
 )
 
@@ -282,6 +284,49 @@ class Database:
     def _name(self) -> str:
         # Options may hold passwords, too.
         return self._url.set(query={}).render_as_string(hide_password=True)
+
+
+class SqlStore:
+    """What every store on a SQL database has: its connections, and whether they work.
+
+    Parameters:
+        url: SQLAlchemy's form of address: ``sqlite:///...`` or ``mysql+pymysql://...``, with
+            PyMySQL's options (``?ssl_ca=/ca.pem``).
+        tables: its tables.
+
+    Raises:
+        ConfigurationError: the address does not have that form.
+    """
+
+    def __init__(self, url: str, tables: MetaData) -> None:
+        self._database = Database(url, tables)
+        self._tables = tables.sorted_tables
+
+    def prepare(self) -> None:
+        """Bring the tables of a server up to date; safe to repeat, and to run beside others.
+
+        Raises:
+            ConfigurationError: the server refuses us, or lacks the database.
+        """
+        self._database.prepare()
+
+    def version(self) -> str:
+        """What serves it, and in which version; for people."""
+        return self._database.version()
+
+    def check(self) -> None:
+        """Raise ``StoreUnavailable`` unless the store answers.
+
+        Raises:
+            ConfigurationError: the server refuses us, or ``prepare`` has never run there.
+        """
+        with self._database.reading() as connection:
+            for table in self._tables:
+                connection.execute(select(literal(1)).select_from(table).limit(1))
+
+    def close(self) -> None:
+        """Give connections back."""
+        self._database.close()
 
 
 def _parsed(url: str) -> URL:

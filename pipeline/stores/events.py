@@ -31,7 +31,7 @@ from sqlalchemy.dialects import sqlite
 
 from pipeline.feedback import AskedFor, Chosen, Event, Shown
 from pipeline.queries import LONGEST_QUERY
-from pipeline.stores.database import Database
+from pipeline.stores.database import SqlStore
 
 # Short transactions let other writers by.
 FORGOTTEN_AT_ONCE = 1000
@@ -63,21 +63,15 @@ _IMPRESSIONS = func.sum(case((_events.c.kind == "impression", 1), else_=0))
 _CLICKS = func.sum(case((_events.c.kind == "click", 1), else_=0))
 
 
-class Events:
+class Events(SqlStore):
     """Keeps events, and counts them. All methods may raise ``StoreUnavailable``.
 
     Counts read the events of their period and no others, by an index. A picture does not count as
     clicked on more often than it was shown at that place for that query.
-
-    Parameters:
-        url: SQLAlchemy's form of address: ``sqlite:///...`` or ``mysql+pymysql://...``.
-
-    Raises:
-        ConfigurationError: the address does not have that form.
     """
 
     def __init__(self, url: str) -> None:
-        self._database = Database(url, EVENT_TABLES)
+        super().__init__(url, EVENT_TABLES)
 
     def save(self, events: Sequence[Event]) -> int:
         """How many were new; all are on the disk when it returns.
@@ -161,31 +155,6 @@ class Events:
         return count
 
     # life
-
-    def prepare(self) -> None:
-        """Bring the tables of a server up to date; safe to repeat, and to run beside others.
-
-        Raises:
-            ConfigurationError: the server refuses us, or lacks the database.
-        """
-        self._database.prepare()
-
-    def version(self) -> str:
-        """What serves it, and in which version; for people."""
-        return self._database.version()
-
-    def check(self) -> None:
-        """Raise ``StoreUnavailable`` unless the store answers.
-
-        Raises:
-            ConfigurationError: the server refuses us, or ``prepare`` has never run there.
-        """
-        with self._database.reading() as connection:
-            connection.execute(select(_events.c.event_id).limit(1))
-
-    def close(self) -> None:
-        """Give connections back."""
-        self._database.close()
 
 
 def _insert(connection: Connection, rows: list[dict[str, Any]]) -> int:

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql, sqlite
 
 from pipeline.records import AltSource, AltTag, Category, ReviewState
-from pipeline.stores.database import Database
+from pipeline.stores.database import SqlStore
 
 K = TypeVar("K")
 
@@ -108,19 +108,11 @@ class AltPlace(NamedTuple):
     product_id: int
 
 
-class Directory:
-    """Categories, their vocabulary, and alt texts. All methods may raise ``StoreUnavailable``.
-
-    Parameters:
-        url: SQLAlchemy's form of address: ``sqlite:///...`` or ``mysql+pymysql://...``, with
-            PyMySQL's options (``?ssl_ca=/ca.pem``).
-
-    Raises:
-        ConfigurationError: the address does not have that form.
-    """
+class Directory(SqlStore):
+    """Categories, their vocabulary, and alt texts. All methods may raise ``StoreUnavailable``."""
 
     def __init__(self, url: str) -> None:
-        self._database = Database(url, TABLES)
+        super().__init__(url, TABLES)
 
     # categories
 
@@ -264,30 +256,6 @@ class Directory:
         )
 
     # life
-
-    def prepare(self) -> None:
-        """Bring the tables of a server up to date; safe to repeat, and to run beside others.
-
-        Raises:
-            ConfigurationError: the server refuses us, or lacks the database.
-        """
-        self._database.prepare()
-
-    def version(self) -> str:
-        """What serves it, and in which version; for people."""
-        return self._database.version()
-
-    def check(self) -> None:
-        """Raise ``StoreUnavailable`` unless the store answers.
-
-        Raises:
-            ConfigurationError: the server refuses us, or ``prepare`` has never run there.
-        """
-        self.vocabulary_version()
-
-    def close(self) -> None:
-        """Give connections back."""
-        self._database.close()
 
 
 def _save_lists(connection: Connection, lists: Mapping[str, Sequence[Category]]) -> None:
