@@ -15,6 +15,7 @@ from api import (
     page,
     pictures,
     relevancy,
+    sign_in,
     upload,
 )
 from api.wiring import Open, application, open_services
@@ -38,6 +39,7 @@ def create(open_services: Open = open_services) -> FastAPI:
             operations_page.router,
             alt_texts_page.router,
             upload.router,
+            sign_in.router,
         ],
         sorted({*ingest.NEEDS, *relevancy.NEEDS, *catalogue.NEEDS, *alt_texts.NEEDS}),
         open_services,

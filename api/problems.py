@@ -116,13 +116,14 @@ def status_of(error: JustLensError) -> HTTPStatus:
 
 def install(app: FastAPI) -> None:
     """Let every error of an application leave as a problem document."""
-    app.add_exception_handler(JustLensError, _pipeline_error)
+    app.add_exception_handler(JustLensError, pipeline_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(Exception, _unexpected)
 
 
-async def _pipeline_error(request: Request, error: Exception) -> JSONResponse:
+async def pipeline_error(request: Request, error: Exception) -> JSONResponse:
+    """An error of the pipeline as a response."""
     assert isinstance(error, JustLensError)
     kind = next((kind for kind in TITLES if isinstance(error, kind)), None)
     status = status_of(error)

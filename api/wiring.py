@@ -7,18 +7,22 @@ import asyncio
 import gc
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
+from http import HTTPStatus
 from typing import Annotated, Any, Protocol, cast
 
 from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.gzip import GZipMiddleware
 
 import models
 from api import operations, problems
 from api.body_limit import BodyLimit
+from api.access import Door
+from api.visitors import Visitors
 from models.errors import ModelError
 from models.image_text import ImageTextEncoder
 from models.text import TextEncoder
@@ -98,6 +102,11 @@ class Services:
     def workers(self) -> RollCall:
         """The workers that answered lately."""
         return RollCall(lambda: self.broker.workers())
+
+    @cached_property
+    def visitors(self) -> Visitors:
+        """Who sends requests."""
+        return Visitors(self.settings, self.stores.keys.find)
 
     @cached_property
     def text_encoder(self) -> TextEncoder:
@@ -207,10 +216,21 @@ def _guarded(call: Callable[..., Any]) -> Callable[..., Any]:
 
 Open = Callable[[], Services]
 
+OPENNESS: Mapping[str, tuple[int, str]] = {
+    "all": (logging.WARNING, "the API is open: nobody needs a key (JUSTLENS_OPEN_TO=all)"),
+    "loopback": (logging.WARNING, "the API is open to this machine: others need a key"),
+    "nobody": (logging.INFO, "everybody needs a key"),
+}
+
 
 def open_services() -> Services:
     """The services of this process, by its settings."""
     return Services(settings())
+
+
+# Only for its place in OpenAPI: the door has looked at the key by then.
+BEARER = HTTPBearer(auto_error=False, description="A key of `justlens keys make`.")
+REFUSALS = problems.problem_responses(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
 def application(
@@ -234,6 +254,7 @@ def application(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services = await run_in_threadpool(open_services)
         app.state.services = services
+        log.log(*OPENNESS[services.settings.open_to])
         warming = []
         if "text_encoder" in needs:
             # Made before any request, so that no two of them make it at once.
@@ -243,16 +264,24 @@ def application(
         await asyncio.gather(*warming)
         await run_in_threadpool(services.close)
 
-    app = FastAPI(title=title, description=description, version="1", lifespan=lifespan)
+    app = FastAPI(
+        title=title,
+        description=description,
+        version="1",
+        lifespan=lifespan,
+        redoc_url=None,
+        dependencies=[Depends(BEARER)],
+    )
     app.state.needs = tuple(needs)
     problems.install(app)
     # A page of businesses is nine times smaller so, and ten times at level 4, which takes four
     # times as long as all else that is done to answer; photos are left as they are.
     app.add_middleware(GZipMiddleware, minimum_size=4096, compresslevel=1)
     app.add_middleware(BodyLimit)
+    app.add_middleware(Door)
     app.add_middleware(operations.Metrics)
     for router in (*routers, operations.router):
-        app.include_router(router)
+        app.include_router(router, responses=REFUSALS)
     return app
 
 

@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import httpx
 from rich.table import Table
 
 from cli.intake import Batch, Outcome, Photo, categories_from
@@ -195,7 +194,7 @@ def _sample(file: str) -> Path:
 def _ask(here: Site) -> list[dict[str, Any]]:
     names = {photo.product_id: Path(photo.source).name for photo in here.photos}
     results = []
-    with httpx.Client(base_url=here.address, timeout=60) as client:
+    with here.system.client() as client:
         for docid, queries in QUERIES.items():
             answers = {}
             for query in queries:

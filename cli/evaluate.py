@@ -74,7 +74,8 @@ def evaluate(folder: Path, *, rename: Path | None, json_output: bool) -> None:
             refused = {outcome.photo.key for outcome in outcomes}
             outcomes += batch.wait([p for p in photos if p.key not in refused], bars)
         stores.close()
-        orders = _ask(system.address, pairs)
+        with system.client() as client:
+            orders = _ask(client, pairs)
     parked = [outcome for outcome in outcomes if outcome.state != "done"]
     figures = measure(pairs, orders)
     if json_output:
@@ -155,16 +156,15 @@ def _system() -> Iterator[tuple[System, Settings]]:
         yield stack.enter_context(system.running()), chosen
 
 
-def _ask(address: str, pairs: Sequence[Pair]) -> list[list[int]]:
+def _ask(client: httpx.Client, pairs: Sequence[Pair]) -> list[list[int]]:
     """The dynamic order that the relevancy API serves for each pair."""
     orders = []
-    with httpx.Client(base_url=address, timeout=60) as client:
-        for pair in pairs:
-            answer = client.get(
-                f"/v1/relevance/{pair.docid}",
-                params={"category": pair.category, "limit": MOST_IMAGES},
-            )
-            if answer.status_code != 200:
-                raise JustLensError(f"the relevancy API answered {answer.text}")
-            orders.append([picture["product_id"] for picture in answer.json()["dynamic"]])
+    for pair in pairs:
+        answer = client.get(
+            f"/v1/relevance/{pair.docid}",
+            params={"category": pair.category, "limit": MOST_IMAGES},
+        )
+        if answer.status_code != 200:
+            raise JustLensError(f"the relevancy API answered {answer.text}")
+        orders.append([picture["product_id"] for picture in answer.json()["dynamic"]])
     return orders

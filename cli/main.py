@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from pipeline.api_keys import Scope
+
 app = typer.Typer(
     name="justlens",
     help="Chooses, improves and describes the pictures of a business directory.",
@@ -437,3 +439,48 @@ def drop_dead_letters(
         older_than=older_than,
         json_output=json_output,
     )
+
+
+keys = typer.Typer(
+    help="Make, list and revoke the keys of the web applications.", no_args_is_help=True
+)
+app.add_typer(keys, name="keys")
+
+
+@keys.command(
+    "make",
+    epilog="Examples: `justlens keys make 'The importer' --scope ingest` - "
+    "`justlens keys make 'Search team' --scope read --json` - "
+    "`justlens keys make Prometheus --scope admin`",
+)
+def make_api_key(
+    name: Annotated[str, typer.Argument(help="Whose it is.", min=1)],
+    scope: Annotated[
+        list[Scope],
+        typer.Option(help="What it opens, several times for several; admin opens everything."),
+    ],
+    json_output: Json = False,
+) -> None:
+    """Make a key and print it, this once: only its hash is kept."""
+    from cli.keys import make
+
+    make(name, scope, json_output=json_output)
+
+
+@keys.command("list", epilog="Example: `justlens keys list --json`")
+def list_api_keys(json_output: Json = False) -> None:
+    """All keys, without their secret part."""
+    from cli.keys import show_list
+
+    show_list(json_output=json_output)
+
+
+@keys.command("revoke", epilog="Example: `justlens keys revoke 4f1c09aa31be`")
+def revoke_api_key(
+    key_id: Annotated[str, typer.Argument(help="As `keys list` prints it.")],
+    json_output: Json = False,
+) -> None:
+    """End a key for good; it opens nothing any more within seconds."""
+    from cli.keys import revoke
+
+    revoke(key_id, json_output=json_output)

@@ -27,10 +27,12 @@ from filelock import FileLock, Timeout
 from pydantic import SecretStr
 
 from cli.setup import steps
+from pipeline.api_keys import Scope, make_key
 from pipeline.broker import EmbeddedBroker, run_directory
 from pipeline.errors import ConfigurationError
 from pipeline.queues import CPU_QUEUES, GPU_QUEUES, IO_QUEUES
 from pipeline.settings import Settings, settings
+from pipeline.stores import open_stores
 
 log = logging.getLogger(__name__)
 
@@ -201,6 +203,22 @@ class System:
                 process.wait(2 * GRACE)
             except subprocess.TimeoutExpired:
                 self._end_leftovers()
+
+    @contextmanager
+    def client(self) -> Iterator[httpx.Client]:
+        """Asks the web applications for pages; with a key of its own where everybody needs one."""
+        headers = {}
+        with contextlib.ExitStack() as stack:
+            if self.settings.open_to == "nobody":
+                text, key = make_key("justlens on this machine", [Scope.READ])
+                stores = open_stores(self.settings)
+                stack.callback(stores.close)
+                stores.keys.save(key)
+                stack.callback(stores.keys.revoke, key.key_id)
+                headers["Authorization"] = f"Bearer {text}"
+            yield stack.enter_context(
+                httpx.Client(base_url=self.address, headers=headers, timeout=60)
+            )
 
     @property
     def figures(self) -> dict[str, str]:

@@ -34,6 +34,8 @@ def up(*, port: int | None, flower: str, json_output: bool) -> None:
         else:
             out.print(f"The result page is at [bold]{system.address}/[/]", highlight=False)
             out.print(f"The API is described at {system.address}/docs", highlight=False)
+            if chosen.open_to == "nobody":
+                out.print("Both ask for a key: `justlens keys make` makes one.", highlight=False)
             if flower:
                 address = f"http://{chosen.flower_host}:{chosen.flower_port}/"
                 out.print(f"Flower is at {address}", highlight=False)

@@ -110,6 +110,12 @@ class Settings(BaseSettings):
     openai_key: SecretStr = Field(SecretStr(""), description="Bearer token; empty: none is sent.")
 
     api_host: str = "127.0.0.1"
+    open_to: Literal["", "nobody", "loopback", "all"] = Field(
+        "", description="Who needs no key of the web applications; empty: by the profile."
+    )
+    session_secret: SecretStr = Field(
+        SecretStr(""), description="Signs the cookies of pages; empty: one of the data folder."
+    )
     api_port: int = Field(8000, description="Of `justlens up`, unless --port is given.")
     api_processes: int = Field(
         1, description="Processes of the web applications, some 300 MB each.", ge=1
@@ -317,7 +323,8 @@ class Settings(BaseSettings):
         encoder = values.get("image_text_encoder") or "conse"
         figures = IMAGE_TEXT_ENCODERS.get(encoder, IMAGE_TEXT_ENCODERS["conse"])
         given = {name: values[name] for name in figures if values.get(name) not in (None, "")}
-        return {**values, "data_dir": data_dir, **filled, **figures, **given}
+        open_to = values.get("open_to") or ("nobody" if profile == "services" else "loopback")
+        return {**values, "data_dir": data_dir, "open_to": open_to, **filled, **figures, **given}
 
 
 def _embedded(data_dir: Path) -> dict[str, str]:

@@ -29,7 +29,7 @@ class Runtime:
 
     @cached_property
     def stores(self) -> Stores:
-        """The five stores."""
+        """The stores of this process."""
         return open_stores(self.settings)
 
     @cached_property

@@ -185,7 +185,8 @@ def open_shops(folder: Path, outbox: Outbox | None = None) -> Services:
 
     Filling a folder and loading models takes seconds: both are done once in a process.
     """
-    filled, services = _filled(), Services(Settings(data_dir=folder), outbox or Outbox())
+    chosen = Settings(data_dir=folder, open_to="all")
+    filled, services = _filled(), Services(chosen, outbox or Outbox())
     shutil.copytree(filled.settings.data_dir, folder, dirs_exist_ok=True)
     services.text_encoder = filled.text_encoder
     services.image_text_encoder = filled.image_text_encoder

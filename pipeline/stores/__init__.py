@@ -1,4 +1,4 @@
-"""The five stores, opened by their addresses."""
+"""The stores, opened by their addresses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -10,6 +10,7 @@ from pipeline.settings import Settings
 from pipeline.stores.timing import timed
 
 if TYPE_CHECKING:
+    from pipeline.stores.api_keys import ApiKeys
     from pipeline.stores.documents import DocumentStore
     from pipeline.stores.events import Events
     from pipeline.stores.objects import ObjectStore
@@ -37,6 +38,7 @@ VECTORS = {
 EVENTS = dict.fromkeys(
     ("sqlite", "mysql+pymysql", "mariadb+pymysql"), "pipeline.stores.events:Events"
 )
+KEYS = dict.fromkeys(RELATIONAL, "pipeline.stores.api_keys:ApiKeys")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Stores:
     objects: "ObjectStore"
     vectors: "VectorStore"
     events: "Events"
+    keys: "ApiKeys"
 
     def check(self) -> dict[str, str]:
         """The name of each store with what is wrong with it; empty where it answers."""
@@ -64,6 +67,7 @@ class Stores:
         self.directory.close()
         self.vectors.close()
         self.events.close()
+        self.keys.close()
 
 
 def open_stores(settings: Settings) -> Stores:
@@ -79,12 +83,14 @@ def open_stores(settings: Settings) -> Stores:
     )
     vectors = _class("vectors_url", settings, VECTORS)(settings.vectors_url)
     events = _class("events_url", settings, EVENTS)(settings.events_url)
+    keys = _class("relational_url", settings, KEYS)(settings.relational_url)
     return Stores(
         documents=timed(documents, "documents"),
         directory=timed(directory, "directory"),
         objects=timed(objects, "objects"),
         vectors=timed(vectors, "vectors"),
         events=timed(events, "events"),
+        keys=timed(keys, "keys"),
     )
 
 

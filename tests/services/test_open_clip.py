@@ -64,7 +64,7 @@ def test_photos_go_through_and_are_ranked_for_a_category_nobody_is_listed_under(
     assert len(rows) == 9
     assert all("image" in row.parts for row in rows if row.catid != ANY_CATEGORY)
 
-    services = Services(site.settings)
+    services = Services(site.settings.model_copy(update={"open_to": "all"}))
     encoder = services.image_text_encoder
     stored = site.stores.vectors.images(encoder.space, "picture", ["shop-1"])
     assert len(stored) == 3

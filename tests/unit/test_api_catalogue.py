@@ -106,6 +106,7 @@ def test_other_rules_hold_at_once_for_the_catalogue_and_for_pages(
 
     chosen = Settings(
         data_dir=own_shops.settings.data_dir,
+        open_to="all",
         catalogue_rules="watermarked",
         catalogue_least_side=401,
     )

@@ -107,7 +107,8 @@ def test_an_error_that_no_one_foresaw_shows_nothing_of_itself(shops: Services) -
         raise RuntimeError("a secret")
 
     app = application("test", "", [router], (), lambda: shops)
-    answer = TestClient(app, raise_server_exceptions=False).get("/broken")
+    with TestClient(app, raise_server_exceptions=False) as client:
+        answer = client.get("/broken")
     assert (answer.status_code, answer.headers["content-type"]) == (500, PROBLEM)
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text

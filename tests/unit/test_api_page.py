@@ -79,7 +79,7 @@ def test_a_business_without_pictures_says_why(reader: TestClient) -> None:
 
 
 def test_an_empty_directory_says_how_to_begin(tmp_path: Path) -> None:
-    empty = Services(Settings(data_dir=tmp_path))
+    empty = Services(Settings(data_dir=tmp_path, open_to="all"))
     with TestClient(create(lambda: empty)) as client:
         html = client.get("/").text
     assert "No businesses yet" in html

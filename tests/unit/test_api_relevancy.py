@@ -102,7 +102,7 @@ assert "torch" not in sys.modules
 """
     ran = subprocess.run(
         [sys.executable, "-c", script],
-        env={**os.environ, "JUSTLENS_DATA_DIR": str(tmp_path)},
+        env={**os.environ, "JUSTLENS_DATA_DIR": str(tmp_path), "JUSTLENS_OPEN_TO": "all"},
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,

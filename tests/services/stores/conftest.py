@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
+from pipeline.stores.api_keys import ApiKeys
 from pipeline.stores.documents_mongo import MongoDocuments
 from pipeline.stores.events import Events
 from pipeline.stores.objects_s3 import S3Objects
 from pipeline.stores.relational import Directory
 from pipeline.stores.vectors_milvus import MilvusVectors
-from tests.unit.stores.conftest import Opener, directory, documents, events, objects, vectors
+from tests.unit.stores.conftest import Opener, directory, documents, events, keys, objects, vectors
 
-__all__ = ["directory", "documents", "events", "objects", "vectors"]
+__all__ = ["directory", "documents", "events", "keys", "objects", "vectors"]
 
 
 def prepared(store: Callable[..., Any], *arguments: str) -> Opener:
@@ -41,6 +42,11 @@ def open_directory(mysql_url: str) -> Opener:
 @pytest.fixture
 def open_events(mysql_url: str) -> Opener:
     return prepared(Events, mysql_url)
+
+
+@pytest.fixture
+def open_keys(mysql_url: str) -> Opener:
+    return prepared(ApiKeys, mysql_url)
 
 
 @pytest.fixture

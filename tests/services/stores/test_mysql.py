@@ -17,6 +17,7 @@ from sqlalchemy import Connection, make_url, text
 from pipeline.errors import ConfigurationError, StoreUnavailable
 from pipeline.records import AltTag, Category
 from pipeline.stores import database, migrations, relational
+from pipeline.stores.api_keys import KEY_TABLES
 from pipeline.stores.database import Database
 from pipeline.stores.events import EVENT_TABLES
 from pipeline.stores.relational import TABLES, AltTexts, Directory
@@ -303,7 +304,8 @@ def test_numbers_are_read_back_to_the_last_bit(directory):
 def differences(below: Database) -> list[Any]:
     """What tells the tables of a server from those that the store works with."""
     with below.reading() as connection:
-        return compare_metadata(MigrationContext.configure(connection), [TABLES, EVENT_TABLES])
+        known = [TABLES, EVENT_TABLES, KEY_TABLES]
+        return compare_metadata(MigrationContext.configure(connection), known)
 
 
 def connection_id(below: Database) -> int:

@@ -29,7 +29,7 @@ def browser(
 ) -> Iterator[TestClient]:
     """Asks an application whose objects are on S3; follows no redirect."""
     s3_objects.put(KEY, b"a picture")
-    settings = Settings(data_dir=tmp_path, objects_url=s3_url + option)
+    settings = Settings(data_dir=tmp_path, objects_url=s3_url + option, open_to="all")
     app = application(
         "Objects", "", [catalogue.router, page.router], [], lambda: Services(settings)
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.stores.api_keys import ApiKeys
 from pipeline.stores.documents import DocumentStore
 from pipeline.stores.documents_sqlite import SqliteDocuments
 from pipeline.stores.events import Events
@@ -58,6 +59,11 @@ def open_events(tmp_path: Path) -> Opener:
 
 
 @pytest.fixture
+def open_keys(tmp_path: Path) -> Opener:
+    return Opener(ApiKeys, (f"sqlite:///{tmp_path}/new/r.db",))
+
+
+@pytest.fixture
 def documents(open_documents: Opener) -> Iterator[DocumentStore]:
     store = open_documents()
     yield store
@@ -86,5 +92,12 @@ def vectors(open_vectors: Opener) -> Iterator[VectorStore]:
 @pytest.fixture
 def events(open_events: Opener) -> Iterator[Events]:
     store = open_events()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def keys(open_keys: Opener) -> Iterator[ApiKeys]:
+    store = open_keys()
     yield store
     store.close()
