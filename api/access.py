@@ -110,18 +110,28 @@ class Door:
     async def _refusal(self, request: Request) -> Response | None:
         path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
         needs = needs_of(request.method, path)
+        services = request.app.state.services
         try:
-            visitor = await request.app.state.services.visitors.who(request)
+            visitor = await services.visitors.who(request)
         except JustLensError as error:
             if needs is not None:
                 return await problems.pipeline_error(request, error)
             visitor = Visitor(address_of(request))
         request.state.visitor = visitor
-        if _is_forged(request, visitor):
+        if _is_forged(request, visitor, services.settings.origins):
             return problems.problem(
                 request,
                 HTTPStatus.FORBIDDEN,
                 "Another site has sent this request: it changes nothing.",
+            )
+        if needs is None and request.method in _SAFE:
+            return None
+        if seconds := await services.rate_limits.seconds_to_wait(visitor):
+            return problems.problem(
+                request,
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"Too many requests: come again in {seconds} s.",
+                headers={"Retry-After": str(seconds)},
             )
         if needs is None or visitor.may(needs):
             return None
@@ -149,9 +159,11 @@ def _refused(request: Request, visitor: Visitor, needs: frozenset[api_keys.Scope
     )
 
 
-def _is_forged(request: Request, visitor: Visitor) -> bool:
+def _is_forged(request: Request, visitor: Visitor, allowed: frozenset[str]) -> bool:
     """Whether a page of another site makes a browser change something here."""
     if request.method in _SAFE or (visitor.key and not visitor.by_cookie):
+        return False
+    if not visitor.by_cookie and request.headers.get("origin") in allowed:
         return False
     if site := request.headers.get("sec-fetch-site"):
         return site not in ("same-origin", "none")

@@ -1,6 +1,7 @@
 """Errors as problem documents (RFC 9457), whatever went wrong and wherever."""
 
 import logging
+import uuid
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -171,9 +172,10 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    number = uuid.uuid4().hex[:12]
+    log.error("%s %s failed (%s)", request.method, request.url.path, number, exc_info=error)
     return problem(
         request,
         HTTPStatus.INTERNAL_SERVER_ERROR,
-        "Something went wrong here; the log has the details.",
+        f"Something went wrong here; the log has the details under {number}.",
     )

@@ -20,8 +20,10 @@ from starlette.middleware.gzip import GZipMiddleware
 
 import models
 from api import operations, problems
-from api.body_limit import BodyLimit
 from api.access import Door
+from api.body_limit import BodyLimit
+from api.rate_limits import RateLimits
+from api.shields import Cors, SecurityHeaders
 from api.visitors import Visitors
 from models.errors import ModelError
 from models.image_text import ImageTextEncoder
@@ -107,6 +109,11 @@ class Services:
     def visitors(self) -> Visitors:
         """Who sends requests."""
         return Visitors(self.settings, self.stores.keys.find)
+
+    @cached_property
+    def rate_limits(self) -> RateLimits:
+        """How often they may ask."""
+        return RateLimits(self.settings)
 
     @cached_property
     def text_encoder(self) -> TextEncoder:
@@ -230,7 +237,9 @@ def open_services() -> Services:
 
 # Only for its place in OpenAPI: the door has looked at the key by then.
 BEARER = HTTPBearer(auto_error=False, description="A key of `justlens keys make`.")
-REFUSALS = problems.problem_responses(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+REFUSALS = problems.problem_responses(
+    HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS
+)
 
 
 def application(
@@ -277,8 +286,11 @@ def application(
     # A page of businesses is nine times smaller so, and ten times at level 4, which takes four
     # times as long as all else that is done to answer; photos are left as they are.
     app.add_middleware(GZipMiddleware, minimum_size=4096, compresslevel=1)
+    # The last one is the outermost.
     app.add_middleware(BodyLimit)
     app.add_middleware(Door)
+    app.add_middleware(Cors)
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(operations.Metrics)
     for router in (*routers, operations.router):
         app.include_router(router, responses=REFUSALS)

@@ -6,6 +6,7 @@ which profile is on: stores, broker and models are chosen by the addresses and n
 
 import hashlib
 import os
+import re
 import tempfile
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -29,6 +30,9 @@ SERVICES: dict[str, str] = {
     "vectors_url": "milvus://127.0.0.1:19530/default",
 }
 
+
+_RATE = r"\d+/(second|minute|hour|day)"
+RATE_LIMITS = re.compile(rf"{_RATE}(;{_RATE})*")
 
 # Of the space of pictures. An encoder that is not listed here is taken to be like the first.
 IMAGE_TEXT_ENCODERS: dict[str, dict[str, float]] = {
@@ -116,6 +120,16 @@ class Settings(BaseSettings):
     session_secret: SecretStr = Field(
         SecretStr(""), description="Signs the cookies of pages; empty: one of the data folder."
     )
+    rate_limit_key: str = Field(
+        "6000/minute", description="Requests of one key; empty: as many as it likes."
+    )
+    rate_limit_address: str = Field(
+        "600/minute", description="Requests of one address without a key."
+    )
+    rate_limit_url: str = Field(
+        "", description="Valkey or Redis to count requests in; empty: each process by itself."
+    )
+    cors_origins: str = Field("", description="Sites whose scripts may ask; with commas.")
     api_port: int = Field(8000, description="Of `justlens up`, unless --port is given.")
     api_processes: int = Field(
         1, description="Processes of the web applications, some 300 MB each.", ge=1
@@ -247,6 +261,18 @@ class Settings(BaseSettings):
     catalogue_most_text: float = Field(
         Rules.most_text, description="Share of a photo from which it is text-heavy.", ge=0, le=1
     )
+
+    @cached_property
+    def origins(self) -> frozenset[str]:
+        """The sites whose scripts may ask the web applications."""
+        return frozenset(origin.strip() for origin in self.cors_origins.split(",")) - {""}
+
+    @field_validator("rate_limit_key", "rate_limit_address")
+    @classmethod
+    def _limits(cls, value: str) -> str:
+        if value and not RATE_LIMITS.fullmatch(value):
+            raise ValueError(f"{value!r}: a limit is written 100/minute; more than one with ;")
+        return value
 
     @cached_property
     def rules(self) -> Rules:

@@ -185,7 +185,7 @@ def open_shops(folder: Path, outbox: Outbox | None = None) -> Services:
 
     Filling a folder and loading models takes seconds: both are done once in a process.
     """
-    chosen = Settings(data_dir=folder, open_to="all")
+    chosen = Settings(data_dir=folder, open_to="all", rate_limit_address="")
     filled, services = _filled(), Services(chosen, outbox or Outbox())
     shutil.copytree(filled.settings.data_dir, folder, dirs_exist_ok=True)
     services.text_encoder = filled.text_encoder
