@@ -114,6 +114,7 @@ def test_every_address_of_a_server_is_given() -> None:
         "JUSTLENS_EVENTS_URL",  # the relational one
         "JUSTLENS_OPENAI_URL",
         "JUSTLENS_PUBLIC_PICTURES_URL",
+        "JUSTLENS_RATE_LIMIT_URL",
     }
     for name, service in services("compose.yaml"):
         if service.get("image") == "justlens":
@@ -128,7 +129,7 @@ def test_no_password_has_a_default() -> None:
     for name in passwords:
         assert f"${{{name}:?" in text, f"{name} must be asked for"
         assert f"\n{name}=\n" in example
-    wanted = set(re.findall(r"\$\{(\w+)", text))
+    wanted = set(re.findall(r"(?:\$\{| environment: )(\w+)", text))
     assert wanted == set(re.findall(r"^(\w+)=", example, re.MULTILINE))
 
 
