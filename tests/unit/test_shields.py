@@ -31,13 +31,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def asking(folder: Path) -> Asking:
+def asking(folder: Path, shops: Services) -> Asking:
     """Asks an application with settings of the test's own."""
 
     @contextmanager
     def ask(client: str = "10.0.0.1", **chosen: Any) -> Iterator[TestClient]:
         settings = Settings(data_dir=folder, **{"open_to": "all", **chosen})
-        with TestClient(main.create(lambda: Services(settings)), client=(client, 1)) as asked:
+        services = Services(settings)
+        services.text_encoder = shops.text_encoder
+        services.image_text_encoder = shops.image_text_encoder
+        with TestClient(main.create(lambda: services), client=(client, 1)) as asked:
             yield asked
 
     return ask
