@@ -43,6 +43,7 @@ ROUTES: Mapping[str, Needs] = {
     "DELETE /v1/images/{docid}/{product_id}": PRODUCERS,
     "GET /v1/businesses": EITHER,
     "PUT /v1/businesses/{docid}": PRODUCERS,
+    "DELETE /v1/businesses/{docid}": PRODUCERS,
     "GET /v1/relevance/{docid}": READERS,
     "POST /v1/relevance": READERS,
     "GET /v1/suggest": EITHER,

@@ -65,4 +65,3 @@ class Cors:
             )
             inside = self._allowing
         await inside(scope, receive, send)
-
