@@ -1,8 +1,10 @@
 """Every error of the pipeline, each a class with one sentence.
 
-Whether a failure is worth another try is a property of its class: ``TransientError`` is retried
-with a growing delay, everything else is parked at once.
+What becomes of a failure follows from its class; ``pipeline.failures`` is the table.
 """
+
+import errno
+from typing import ClassVar
 
 
 class JustLensError(Exception):
@@ -46,9 +48,27 @@ class FetchRefused(PermanentError):
 class FetchFailed(TransientError):
     """The address of a photo did not answer this time."""
 
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
 
 class StoreUnavailable(TransientError):
     """A store cannot be reached or is too busy."""
+
+
+class DiskFull(StoreUnavailable):
+    """There is no room left where something has to be written.
+
+    Attributes:
+        numbers: the operating system's numbers for it.
+    """
+
+    numbers: ClassVar[frozenset[int]] = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class MemoryExhausted(TransientError):
+    """The process had not enough memory left at that moment."""
 
 
 class BrokerUnavailable(TransientError):

@@ -20,6 +20,8 @@ import httpx
 from pipeline.errors import FetchFailed, FetchRefused
 from pipeline.public_addresses import Address, Network, may_be_reached
 
+# Seconds for which a server may ask to be left alone.
+LONGEST_REST = 300.0
 _GONE = {400, 401, 403, 404, 405, 406, 410, 414, 451}
 _COMPRESSED = {"gzip", "x-gzip", "deflate"}
 # Of zlib: a header of gzip or of zlib, whichever there is.
@@ -150,7 +152,11 @@ async def _read(url: httpx.URL, answer: httpx.Response, max_bytes: int) -> bytes
     if answer.status_code in _GONE:
         raise FetchRefused(f"{_shown(url)} answered {answer.status_code}")
     if answer.status_code >= 300:
-        raise FetchFailed(f"{_shown(url)} answered {answer.status_code}")
+        after = answer.headers.get("retry-after", "")
+        raise FetchFailed(
+            f"{_shown(url)} answered {answer.status_code}",
+            min(float(after), LONGEST_REST) if after.isdecimal() else 0.0,
+        )
     coding = answer.headers.get("content-encoding", "identity").strip().lower()
     if coding not in _COMPRESSED | {"identity"}:
         raise FetchRefused(

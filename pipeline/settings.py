@@ -202,8 +202,15 @@ class Settings(BaseSettings):
     max_deliveries: int = Field(
         2, description="Isolated runs of a message whose worker died, before it is parked."
     )
-    max_retries: int = Field(3, description="Retries after a transient error.")
-    retry_delay: float = Field(2.0, description="Seconds before the first retry; then doubled.")
+    max_retries: int = Field(
+        3, description="Retries after an address, a model's server or the CDN failed.", ge=0
+    )
+    outage_retries: int = Field(
+        20, description="Retries while a store or the broker is away.", ge=0
+    )
+    retry_delay: float = Field(
+        2.0, description="Seconds before the first retry, then doubled up to a minute.", ge=0
+    )
     reconcile_every: float = Field(30.0, description="Seconds between reconciler runs.")
     stuck_after: float = Field(
         60.0, description="Seconds without progress, its queue empty, that make an image stuck."

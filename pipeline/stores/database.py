@@ -27,7 +27,7 @@ from sqlalchemy import (
     text,
 )
 
-from pipeline.errors import ConfigurationError, StoreUnavailable
+from pipeline.errors import ConfigurationError, DiskFull, StoreUnavailable
 from pipeline.stores import mysql, sqlite
 
 POOL_SIZE = 8
@@ -275,6 +275,8 @@ class Database:
         except exc.DBAPIError as error:
             if not self.is_embedded and (todo := mysql.what_to_do(error, self._url)):
                 raise ConfigurationError(f"{self._name()}: {error.orig}; {todo}") from error
+            if _is_full(error):
+                raise DiskFull(f"{self._name()}: {error.orig}") from error
             if isinstance(error, TRANSIENT):
                 raise StoreUnavailable(f"{self._name()}: {error.orig}") from error
             raise
@@ -339,6 +341,11 @@ def _parsed(url: str) -> URL:
             f"read; what works: sqlite:////folder/file.db and {mysql.FORM}, where a password's "
             "own @ : / are %40 %3A %2F"
         ) from None
+
+
+def _is_full(error: exc.DBAPIError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code == sqlite3.SQLITE_FULL or mysql.is_full(error)
 
 
 def _before_fork() -> None:

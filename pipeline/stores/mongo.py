@@ -18,7 +18,7 @@ from pymongo.collection import Collection
 from pymongo.driver_info import DriverInfo
 from pymongo.uri_parser import parse_uri, split_options
 
-from pipeline.errors import ConfigurationError, StoreUnavailable
+from pipeline.errors import ConfigurationError, DiskFull, StoreUnavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,6 +52,9 @@ DEFAULTS: dict[str, Any] = {
 
 # Unauthorized, AuthenticationFailed, and what Atlas answers to a wrong password.
 REFUSED = {13, 18, 8000}
+# OutOfDiskSpace, and WriteConflict: another write of the same document came between.
+NO_SPACE = 14031
+CONFLICT = 112
 UNREACHED = (
     errors.ConnectionFailure,
     errors.CursorNotFound,
@@ -150,6 +153,10 @@ class MongoServer:
                 raise
             raise StoreUnavailable(f"{self.name}: a write is not confirmed yet") from error
         except errors.OperationFailure as error:
+            if error.code == NO_SPACE:
+                raise DiskFull(f"{self.name}: {_said(error)}") from error
+            if error.code == CONFLICT or error.has_error_label("RetryableWriteError"):
+                raise StoreUnavailable(f"{self.name}: {_said(error)}") from error
             if NO_INDEX in str(error):
                 raise ConfigurationError(
                     f"{self.name} lacks an index, run `justlens setup`"

@@ -45,6 +45,7 @@ NO_ACCESS = frozenset(
 )
 NO_TABLE = frozenset({1054, 1146})  # no such column, no such table
 NO_TLS = 2026
+NO_SPACE = frozenset({1021, 1114})  # the disk, a table
 
 
 def make_engine(url: URL, **options: Any) -> Engine:
@@ -95,6 +96,11 @@ def what_to_do(error: exc.DBAPIError, url: URL) -> str:
 def is_deadlock(error: BaseException | None) -> bool:
     """Whether the server rolled a transaction back because it and others waited for each other."""
     return isinstance(error, exc.DBAPIError) and _number(error) == DEADLOCK
+
+
+def is_full(error: exc.DBAPIError) -> bool:
+    """Whether the server has no room left to write to."""
+    return _number(error) in NO_SPACE
 
 
 def _number(error: exc.DBAPIError) -> object:

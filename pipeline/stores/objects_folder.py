@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pipeline.errors import ObjectMissing, StoreUnavailable
+from pipeline.errors import DiskFull, ObjectMissing, StoreUnavailable
 from pipeline.stores.objects import KEY, ObjectStore, check_key
 
 # Begins with what no key begins with, and lies in the same file system as the objects.
@@ -136,4 +136,5 @@ def _store_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreUnavailable(f"object folder: {error}") from error
+        kind = DiskFull if error.errno in DiskFull.numbers else StoreUnavailable
+        raise kind(f"object folder: {error}") from error

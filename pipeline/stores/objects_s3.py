@@ -26,7 +26,7 @@ from minio.error import MinioException, S3Error
 from urllib3 import PoolManager, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
-from pipeline.errors import ConfigurationError, ObjectMissing, StoreUnavailable
+from pipeline.errors import ConfigurationError, DiskFull, ObjectMissing, StoreUnavailable
 from pipeline.stores.objects import CACHE_CONTROL, KEY, ObjectStore, check_key, content_type_of
 
 SETTING = "JUSTLENS_OBJECTS_URL"
@@ -66,6 +66,7 @@ PART_SIZE = 8 * 1024 * 1024
 # browser is sent to the same one all day, and has the picture already.
 SIGNED_FOR = timedelta(days=7)
 
+FULL = frozenset({"XMinioStorageFull", "InsufficientCapacity", "QuotaExceeded"})
 REFUSED = frozenset(
     {
         "AccessDenied",
@@ -348,7 +349,8 @@ class S3Objects(ObjectStore):
                     f"{SETTING}, or let the keys s3:ListBucket the bucket and s3:GetObject, "
                     "s3:PutObject, s3:DeleteObject what is in it"
                 ) from error
-            raise StoreUnavailable(f"{name}: {error.code}: {error.message}") from error
+            kind = DiskFull if error.code in FULL else StoreUnavailable
+            raise kind(f"{name}: {error.code}: {error.message}") from error
         except (MinioException, HTTPError, OSError) as error:
             raise StoreUnavailable(f"{name}: {error}") from error
 
