@@ -43,6 +43,8 @@ def stores(tmp_path: Path) -> Iterator[Stores]:
     opened = open_stores(Settings(data_dir=tmp_path))
     for number in range(1, 5):
         lay(opened, number)
+    for key in opened.objects.keys(""):
+        made_old(opened, key)
     opened.documents.delete_image("shop", 4)
     Forgetting(opened, Outbox().error_queues.withdraw).image("shop", 4)
     age(opened, 4)
@@ -81,7 +83,6 @@ def lay(stores: Stores, number: int, **fields: Any) -> None:
     original, enhanced = ORIGINAL.format(number), ENHANCED.format(number)
     for name in (original, enhanced):
         stores.objects.put(name, b"pixels")
-        made_old(stores, name)
     sha256 = f"{number:064x}"
     documents.accept_image(
         CatalogueImage(
