@@ -5,7 +5,7 @@ import time
 from sqlalchemy import Column, Double, MetaData, String, Table, insert, select, update
 
 from pipeline.api_keys import ApiKey, Scope
-from pipeline.stores.database import Database
+from pipeline.stores.database import SqlStore
 
 NAME_LENGTH = 191
 
@@ -24,18 +24,11 @@ _keys = Table(
 )
 
 
-class ApiKeys:
-    """Keeps keys. All methods may raise ``StoreUnavailable``.
-
-    Parameters:
-        url: SQLAlchemy's form of address: ``sqlite:///...`` or ``mysql+pymysql://...``.
-
-    Raises:
-        ConfigurationError: the address does not have that form.
-    """
+class ApiKeys(SqlStore):
+    """Keeps keys. All methods may raise ``StoreUnavailable``."""
 
     def __init__(self, url: str) -> None:
-        self._database = Database(url, KEY_TABLES)
+        super().__init__(url, KEY_TABLES)
 
     def save(self, key: ApiKey) -> None:
         """Keep a new one."""
@@ -64,32 +57,6 @@ class ApiKeys:
             )
             found = connection.execute(select(_keys.c.key_id).where(_keys.c.key_id == key_id))
             return found.first() is not None
-
-    # life
-
-    def prepare(self) -> None:
-        """Bring the tables of a server up to date; safe to repeat, and to run beside others.
-
-        Raises:
-            ConfigurationError: the server refuses us, or lacks the database.
-        """
-        self._database.prepare()
-
-    def version(self) -> str:
-        """What serves it, and in which version; for people."""
-        return self._database.version()
-
-    def check(self) -> None:
-        """Raise ``StoreUnavailable`` unless the store answers.
-
-        Raises:
-            ConfigurationError: the server refuses us, or ``prepare`` has never run there.
-        """
-        self.find("")
-
-    def close(self) -> None:
-        """Give connections back."""
-        self._database.close()
 
 
 def _key(row: dict[str, object]) -> ApiKey:
