@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.problems import problem_responses
 from api.wiring import Services, ServicesOf
+from pipeline.failures import treatment
 from pipeline.records import DeadLetter
 from pipeline.replay import Outcome
-from pipeline.stores.documents import DocumentStore
+from pipeline.stores.documents import DocumentStore, WantedLetters
 
 MOST = 1000
 
@@ -30,8 +31,24 @@ class Which(BaseModel):
     queue: str | None = None
     exception: str | None = None
     docid: str | None = None
-    older_than: Annotated[float, Field(ge=0, description="Seconds since it was last parked.")] = 0
+    newer_than: Annotated[
+        float, Field(ge=0, description="At most so many seconds since it was last parked; 0: any.")
+    ] = 0
+    older_than: Annotated[
+        float, Field(ge=0, description="More than so many seconds since it was last parked.")
+    ] = 0
     limit: Annotated[int, Field(ge=1, le=MOST)] = 100
+
+    def wanted(self) -> WantedLetters:
+        """The same as the document store takes it."""
+        now = time.time()
+        return {
+            "queue": self.queue,
+            "docid": self.docid,
+            "exception": self.exception,
+            "after": now - self.newer_than if self.newer_than else None,
+            "before": now - self.older_than if self.older_than else None,
+        }
 
 
 class Chosen(Which):
@@ -46,7 +63,7 @@ class Doomed(Chosen):
     @model_validator(mode="after")
     def _is_chosen(self) -> Self:
         if not self.model_fields_set - {"limit"}:
-            raise ValueError("say which: keys, queue, exception, docid or older_than")
+            raise ValueError("say which: keys, queue, exception, docid, newer_than or older_than")
         return self
 
 
@@ -56,6 +73,7 @@ class Cause(BaseModel):
     queue: str
     exception: str
     count: int
+    advice: str = Field(description="What an operator does about it.")
 
 
 class DeadLetters(BaseModel):
@@ -81,8 +99,10 @@ class ReplayedLetter(BaseModel):
 
 @router.get("", summary="What is parked", responses=UNAVAILABLE)
 def dead_letters(services: ServicesOf, which: Annotated[Which, Query()]) -> DeadLetters:
-    """Newest first; the counts are of all there are."""
-    return DeadLetters(causes=causes(services.stores.documents), letters=found(services, which))
+    """Newest first; the counts are of all that fit, whatever the limit."""
+    return DeadLetters(
+        causes=causes(services.stores.documents, which), letters=found(services, which)
+    )
 
 
 @router.get("/{key:path}", summary="One of them", responses=UNAVAILABLE | NOT_FOUND)
@@ -121,24 +141,23 @@ def drop(services: ServicesOf, key: Key) -> Response:
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def causes(documents: DocumentStore) -> list[Cause]:
-    """How many are parked by queue and exception, most first."""
-    counts = documents.count_dead_letters()
+def causes(documents: DocumentStore, which: Which) -> list[Cause]:
+    """How many fit by queue and exception, most first."""
+    counts = documents.count_dead_letters(**which.wanted())
     return [
-        Cause(queue=queue, exception=exception, count=count)
+        Cause(
+            queue=queue,
+            exception=exception,
+            count=count,
+            advice=treatment(exception).advice,
+        )
         for (queue, exception), count in sorted(counts.items(), key=lambda cause: -cause[1])
     ]
 
 
 def found(services: Services, which: Which) -> list[DeadLetter]:
     """Those that fit, newest first."""
-    return services.stores.documents.dead_letters(
-        which.queue,
-        which.docid,
-        which.limit,
-        exception=which.exception,
-        before=time.time() - which.older_than if which.older_than else None,
-    )
+    return services.stores.documents.dead_letters(which.limit, **which.wanted())
 
 
 def _chosen(services: Services, chosen: Chosen) -> list[DeadLetter]:

@@ -16,12 +16,13 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 
-from api.dead_letters import Cause, Which, found
+from api.dead_letters import Cause, Which, causes, found
 from api.html import TEMPLATES, render
 from api.overview import Overview, QueueFigures, StageFigures, overview
 from api.problems import status_of
 from api.wiring import Services, ServicesOf
 from pipeline.errors import JustLensError
+from pipeline.failures import treatment
 from pipeline.queues import JOBS, QUEUES, RETRAINING, Stage, queue_of
 from pipeline.records import DeadLetter
 
@@ -48,30 +49,11 @@ DEPENDENCIES: Mapping[str, str] = {
     "text_encoder": "Text model",
 }
 
-# What an operator does about a cause; the runbook says more.
-ADVICE: Mapping[str, str] = {
-    "UndecodableImage": "The file is no picture that can be read: upload another, then drop this.",
-    "FetchRefused": "The address may not be fetched: upload the photo, then drop this.",
-    "FetchFailed": "The photo could not be fetched: mend that, then replay.",
-    "StoreUnavailable": "A store was away: when it is back, replay.",
-    "BrokerUnavailable": "The broker was away: when it is back, replay.",
-    "DeadlinePassed": "The photo stalls its stage: keep it for a report, then delete it.",
-    "PoisonMessage": "The photo ends the process: keep it for a report, then delete it.",
-    "InvalidMessage": "Its producer is at fault: mend it there, then drop this.",
-    "ModelUnavailable": "No server of the describer answered; mend it, then replay.",
-    "UnreadableAnswer": "The model's answers could not be read: try another prompt or model.",
-    "DescriberRefused": "The describer refuses the request: try another prompt or model.",
-    "UnknownPrompt": "The message names the prompts there are: set one of them, then replay.",
-    "NotConfigured": "The message names the setting: set it, then replay.",
-    "PurgeFailed": "The CDN did not answer; the image went on. Replay to purge it again.",
-    "PurgeRefused": "The CDN refuses the purge: mend its settings, then replay.",
-}
-
 AGES: Sequence[tuple[int, str]] = (
     (0, "Any time"),
-    (3600, "Over an hour ago"),
-    (86400, "Over a day ago"),
-    (7 * 86400, "Over a week ago"),
+    (3600, "An hour ago"),
+    (86400, "A day ago"),
+    (7 * 86400, "A week ago"),
 )
 
 router = APIRouter(include_in_schema=False)
@@ -93,15 +75,13 @@ class Letters:
     """The dead letters that fit a filter.
 
     Attributes:
-        count: how many fit, where that is known without reading them.
-        more: whether more fit than are shown.
+        count: how many fit, whether they are shown or not.
         trouble: why they cannot be read.
     """
 
     which: Which
     shown: Sequence[DeadLetter]
-    count: int | None = None
-    more: bool = False
+    count: int = 0
     trouble: str = ""
 
     def link(self, **changes: object) -> str:
@@ -117,6 +97,7 @@ async def operations(
     queue: str = "",
     exception: str = "",
     docid: str = "",
+    newer_than: Annotated[float, Query(ge=0)] = 0,
     older_than: Annotated[float, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=MOST_SHOWN)] = SHOWN,
 ) -> HTMLResponse:
@@ -125,18 +106,19 @@ async def operations(
         queue=queue or None,
         exception=exception or None,
         docid=docid or None,
+        newer_than=newer_than,
         older_than=older_than,
         limit=limit,
     )
     figures = await overview(services, request.app.state.needs)
-    causes = figures.images.dead_letters if figures.images else []
+    parked = figures.images.dead_letters if figures.images else []
     context = {
         "figures": figures,
         "rows": _rows(figures),
-        "letters": await run_in_threadpool(_letters, services, which, causes),
-        "causes": causes,
-        "queues": list(dict.fromkeys([*QUEUES, *(cause.queue for cause in causes)])),
-        "exceptions": sorted({cause.exception for cause in causes} | ({exception} - {""})),
+        "letters": await run_in_threadpool(_letters, services, which),
+        "causes": parked,
+        "queues": list(dict.fromkeys([*QUEUES, *(cause.queue for cause in parked)])),
+        "exceptions": sorted({cause.exception for cause in parked} | ({exception} - {""})),
         "ages": AGES,
     }
     return render(request, services, "operations.html", context)
@@ -176,26 +158,17 @@ def _serving(figures: Overview, queue: str) -> int | None:
     return sum(queue in {queue_of(name)[0] for name in one.queues} for one in figures.workers)
 
 
-def _letters(services: Services, which: Which, causes: Sequence[Cause]) -> Letters:
-    one_more = which.model_copy(update={"limit": which.limit + 1})
+def _letters(services: Services, which: Which) -> Letters:
     try:
-        letters = found(services, one_more)
+        shown = found(services, which)
+        fitting = causes(services.stores.documents, which)
     except JustLensError as error:
         return Letters(which, [], trouble=str(error))
-    more = len(letters) > which.limit
-    count: int | None = len(letters)
-    if more:
-        by_cause = which.docid is None and not which.older_than
-        count = _count(causes, which.queue, which.exception) if by_cause else None
-    return Letters(which, letters[: which.limit], count, more)
+    return Letters(which, shown, sum(cause.count for cause in fitting))
 
 
-def _count(causes: Sequence[Cause], queue: str | None, exception: str | None = None) -> int:
-    return sum(
-        cause.count
-        for cause in causes
-        if queue in (None, cause.queue) and exception in (None, cause.exception)
-    )
+def _count(parked: Sequence[Cause], queue: str) -> int:
+    return sum(cause.count for cause in parked if cause.queue == queue)
 
 
 def _title(queue: str) -> str:
@@ -235,7 +208,7 @@ def _indented(value: object) -> str:
 TEMPLATES.env.filters.update(
     queue_title=_title,
     dependency=lambda name: DEPENDENCIES.get(name, name),
-    advice=lambda letter: ADVICE.get(letter.exception, ""),
+    advice=lambda letter: treatment(letter.exception).advice,
     about=_about,
     duration=_duration,
     thousands=_number,

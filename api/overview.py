@@ -16,7 +16,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from api.dead_letters import Cause, causes
+from api.dead_letters import Cause, Which, causes
 from api.operations import Readiness, readiness
 from api.problems import problem_responses
 from api.wiring import Services, ServicesOf
@@ -151,7 +151,7 @@ def _images(documents: DocumentStore, now: float) -> ImageFigures:
         stages=[
             _stage(stage, [ended[stage] for ended in last if stage in ended]) for stage in Stage
         ],
-        dead_letters=causes(documents),
+        dead_letters=causes(documents, Which()),
     )
 
 

@@ -3,32 +3,62 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.table import Table
 
 from cli.ages import seconds
 from cli.output import out, print_json
 from pipeline.errors import JustLensError
+from pipeline.failures import treatment
 from pipeline.graph import Sender
 from pipeline.ingest import Intake
 from pipeline.records import DeadLetter
 from pipeline.replay import Replayer
 from pipeline.settings import settings
 from pipeline.stores import Stores, open_stores
+from pipeline.stores.documents import WantedLetters
 
 ALL = 1_000_000
 
 
-def show_list(
-    *, queue: str, exception: str, older_than: str, limit: int, json_output: bool
-) -> None:
+@dataclass(frozen=True)
+class Filters:
+    """Which dead letters are meant, as the options say it; empty: any.
+
+    Attributes:
+        newer_than: an age, such as 15m.
+        older_than: the same.
+    """
+
+    queue: str = ""
+    exception: str = ""
+    docid: str = ""
+    newer_than: str = ""
+    older_than: str = ""
+
+    def wanted(self) -> WantedLetters:
+        """The same as the document store takes it."""
+        now = time.time()
+        return {
+            "queue": self.queue or None,
+            "exception": self.exception or None,
+            "docid": self.docid or None,
+            "after": now - seconds(self.newer_than) if self.newer_than else None,
+            "before": now - seconds(self.older_than) if self.older_than else None,
+        }
+
+
+def show_list(filters: Filters, *, limit: int, json_output: bool) -> None:
     """Dead letters, newest first, and how many there are by their causes."""
     with _stores() as stores:
-        letters = _find(stores, queue, exception, older_than, limit)
-        counts = stores.documents.count_dead_letters()
-    causes = sorted(counts.items(), key=lambda cause: -cause[1])
+        letters = stores.documents.dead_letters(limit, **filters.wanted())
+        counts = stores.documents.count_dead_letters(**filters.wanted())
     if json_output:
         print_json([letter.model_dump(mode="json", exclude={"traceback"}) for letter in letters])
+        return
+    if not letters:
+        out.print("Nothing is parked." if filters == Filters() else "None of them fits.")
         return
     table = Table(box=None)
     for column in ("key", "image", "cause", "tries", "last"):
@@ -42,9 +72,10 @@ def show_list(
             str(letter.tries),
             time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(letter.last_at)),
         )
-    out.print(table if letters else "Nothing is parked." if not counts else "None of them fits.")
-    for (of_queue, of_exception), count in causes:
-        out.print(f"{count:6} {of_exception} in {of_queue}", highlight=False)
+    out.print(table)
+    for (queue, exception), count in sorted(counts.items(), key=lambda cause: -cause[1]):
+        out.print(f"{count:6} {exception} in {queue}", highlight=False)
+        out.print(f"{'':6} {treatment(exception).advice}", highlight=False)
 
 
 def show_one(key: str, *, json_output: bool) -> None:
@@ -54,16 +85,15 @@ def show_one(key: str, *, json_output: bool) -> None:
     if json_output:
         print_json(letter.model_dump(mode="json"))
         return
+    out.print(f"[bold]advice[/]: {treatment(letter.exception).advice}", highlight=False)
     for name, value in letter.model_dump(mode="json").items():
         out.print(f"[bold]{name}[/]: {value}", highlight=False, markup=name != "traceback")
 
 
-def replay(
-    keys: Sequence[str], *, queue: str, exception: str, older_than: str, json_output: bool
-) -> None:
+def replay(keys: Sequence[str], filters: Filters, *, json_output: bool) -> None:
     """Send dead letters again: those named, or all that fit the filters."""
     with _stores() as stores:
-        letters = _chosen(stores, keys, queue, exception, older_than)
+        letters = _chosen(stores, keys, filters)
         results = _replayer(stores).replay(letters)
     if json_output:
         print_json([vars(result) for result in results])
@@ -74,12 +104,10 @@ def replay(
     out.print(f"{sent} of {len(results)} sent again.")
 
 
-def drop(
-    keys: Sequence[str], *, queue: str, exception: str, older_than: str, json_output: bool
-) -> None:
+def drop(keys: Sequence[str], filters: Filters, *, json_output: bool) -> None:
     """Forget dead letters: those named, or all that fit the filters."""
     with _stores() as stores:
-        letters = _chosen(stores, keys, queue, exception, older_than)
+        letters = _chosen(stores, keys, filters)
         count = _replayer(stores).drop(letters)
     if json_output:
         print_json({"dropped": count})
@@ -103,14 +131,14 @@ def _replayer(stores: Stores) -> Replayer:
     return Replayer(stores.documents, intake, queues.send_back, queues.withdraw)
 
 
-def _chosen(
-    stores: Stores, keys: Sequence[str], queue: str, exception: str, older_than: str
-) -> list[DeadLetter]:
+def _chosen(stores: Stores, keys: Sequence[str], filters: Filters) -> list[DeadLetter]:
     if keys:
         return _named(stores, keys)
-    if not (queue or exception or older_than):
-        raise JustLensError("say which: keys, or --queue, --exception or --older-than")
-    return _find(stores, queue, exception, older_than, ALL)
+    if filters == Filters():
+        raise JustLensError(
+            "say which: keys, or --queue, --exception, --docid, --newer-than or --older-than"
+        )
+    return stores.documents.dead_letters(ALL, **filters.wanted())
 
 
 def _named(stores: Stores, keys: Sequence[str]) -> list[DeadLetter]:
@@ -121,14 +149,3 @@ def _named(stores: Stores, keys: Sequence[str]) -> list[DeadLetter]:
             raise JustLensError(f"nothing is parked under {key}")
         letters.append(letter)
     return letters
-
-
-def _find(
-    stores: Stores, queue: str, exception: str, older_than: str, limit: int
-) -> list[DeadLetter]:
-    return stores.documents.dead_letters(
-        queue or None,
-        limit=limit,
-        exception=exception or None,
-        before=time.time() - seconds(older_than) if older_than else None,
-    )

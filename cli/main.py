@@ -358,7 +358,9 @@ app.add_typer(dead_letters, name="dlq")
 
 Queue = Annotated[str, typer.Option(help="Only of this queue.")]
 Cause = Annotated[str, typer.Option(help="Only with this cause, such as FetchFailed.")]
-OlderThan = Annotated[str, typer.Option(help="Only last parked so long ago: 90s, 15m, 2h, 7d.")]
+Business = Annotated[str, typer.Option(help="Only of this business.")]
+NewerThan = Annotated[str, typer.Option(help="Only last parked since: 90s, 15m, 2h, 7d ago.")]
+OlderThan = Annotated[str, typer.Option(help="Only last parked before: 90s, 15m, 2h, 7d ago.")]
 Keys = Annotated[list[str] | None, typer.Argument(help="As `dlq list` prints them.")]
 
 
@@ -366,20 +368,17 @@ Keys = Annotated[list[str] | None, typer.Argument(help="As `dlq list` prints the
 def list_dead_letters(
     queue: Queue = "",
     exception: Cause = "",
+    docid: Business = "",
+    newer_than: NewerThan = "",
     older_than: OlderThan = "",
     limit: Annotated[int, typer.Option(help="Most rows.")] = 50,
     json_output: Json = False,
 ) -> None:
     """Dead letters, newest first, and how many there are by their causes."""
-    from cli.dlq import show_list
+    from cli.dlq import Filters, show_list
 
-    show_list(
-        queue=queue,
-        exception=exception,
-        older_than=older_than,
-        limit=limit,
-        json_output=json_output,
-    )
+    filters = Filters(queue, exception, docid, newer_than, older_than)
+    show_list(filters, limit=limit, json_output=json_output)
 
 
 @dead_letters.command("show", epilog="Example: `justlens dlq show image_tag_process/4f1c...`")
@@ -402,19 +401,16 @@ def replay_dead_letters(
     keys: Keys = None,
     queue: Queue = "",
     exception: Cause = "",
+    docid: Business = "",
+    newer_than: NewerThan = "",
     older_than: OlderThan = "",
     json_output: Json = False,
 ) -> None:
     """Run the rest of the graph from the stage that failed; safe to repeat."""
-    from cli.dlq import replay
+    from cli.dlq import Filters, replay
 
-    replay(
-        keys or [],
-        queue=queue,
-        exception=exception,
-        older_than=older_than,
-        json_output=json_output,
-    )
+    filters = Filters(queue, exception, docid, newer_than, older_than)
+    replay(keys or [], filters, json_output=json_output)
 
 
 @dead_letters.command(
@@ -426,19 +422,16 @@ def drop_dead_letters(
     keys: Keys = None,
     queue: Queue = "",
     exception: Cause = "",
+    docid: Business = "",
+    newer_than: NewerThan = "",
     older_than: OlderThan = "",
     json_output: Json = False,
 ) -> None:
     """Forget them; their images stay as they are."""
-    from cli.dlq import drop
+    from cli.dlq import Filters, drop
 
-    drop(
-        keys or [],
-        queue=queue,
-        exception=exception,
-        older_than=older_than,
-        json_output=json_output,
-    )
+    filters = Filters(queue, exception, docid, newer_than, older_than)
+    drop(keys or [], filters, json_output=json_output)
 
 
 keys = typer.Typer(

@@ -188,16 +188,22 @@ class Parking:
 
     def park(self, letter: DeadLetter, *, ends_image: bool) -> None:
         """Keep a failure; ``ends_image`` marks its image as failed, too."""
-        self._publish(error_queue(letter.queue), letter.model_dump(mode="json"))
-        self._documents.park(_record(letter))
-        count_dead_letter(letter.queue, letter.exception)
+        for step in self.steps(letter, ends_image=ends_image):
+            step()
+
+    def steps(self, letter: DeadLetter, *, ends_image: bool) -> list[Callable[[], object]]:
+        """What ``park`` does, in its order; each may be repeated alone until it works."""
+        queue, body = error_queue(letter.queue), letter.model_dump(mode="json")
+        steps: list[Callable[[], object]] = [
+            lambda: self._publish(queue, body),
+            lambda: self._documents.park(_record(letter)),
+        ]
         if ends_image and letter.product_id is not None and letter.generation is not None:
-            self._documents.update_image(
-                letter.docid,
-                letter.product_id,
-                letter.generation,
-                {"state": ImageState.FAILED, "failure": f"{letter.exception}: {letter.message}"},
-            )
+            fence = (letter.docid, letter.product_id, letter.generation)
+            failure = f"{letter.exception}: {letter.message}"
+            failed = {"state": ImageState.FAILED, "failure": failure}
+            steps.append(lambda: self._documents.update_image(*fence, failed))
+        return [*steps, lambda: count_dead_letter(letter.queue, letter.exception)]
 
 
 def drop_letters(

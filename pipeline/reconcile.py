@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 
+from pipeline.dead_letters import CONFIRM_SECONDS
 from pipeline.graph import STEPS, Sender, next_stage
 from pipeline.queues import Stage
 from pipeline.records import CatalogueImage, ImageMetadata, ImageState
@@ -14,6 +15,9 @@ log = logging.getLogger(__name__)
 
 # Rows that are looked through after a worker has died; any beyond wait for the reconciler.
 MOST_LOST = 100_000
+# Seconds after which a row that is still ``accepted`` has lost its sender: no send takes so long.
+# With the longest wait for the next run it is sent within a minute.
+UNSENT_AFTER = 2 * CONFIRM_SECONDS
 
 
 def is_stuck(image: CatalogueImage, waits_for: Stage, depths: Mapping[str, int]) -> bool:
@@ -44,7 +48,11 @@ def reconcile(
         in_flight: gives the (docid, product_id) of images that are certain to have a message, for
             a worker may be at one for longer than ``stuck_after``; asked only if some seem stuck.
     """
-    images = documents.waiting_images(now - settings.stuck_after)
+    unsent = documents.waiting_images(
+        ImageState.ACCEPTED, now - min(UNSENT_AFTER, settings.stuck_after)
+    )
+    stuck = documents.waiting_images(ImageState.QUEUED, now - settings.stuck_after)
+    images = [*unsent, *stuck]
     if images:
         certain = in_flight()
         images = [image for image in images if (image.docid, image.product_id) not in certain]
@@ -65,12 +73,8 @@ def send_lost(
     Args:
         in_flight: (docid, product_id) of all images that have one.
     """
-    waiting = documents.waiting_images(time.time(), MOST_LOST)
-    images = [
-        image
-        for image in waiting
-        if image.state is ImageState.QUEUED and (image.docid, image.product_id) not in in_flight
-    ]
+    waiting = documents.waiting_images(ImageState.QUEUED, time.time(), MOST_LOST)
+    images = [image for image in waiting if (image.docid, image.product_id) not in in_flight]
     known = documents.metadata([(image.docid, image.product_id) for image in images])
     return sum(
         send_rest(documents, send, image, known.get((image.docid, image.product_id)))

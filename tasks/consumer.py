@@ -22,6 +22,8 @@ from tasks import foreign
 log = logging.getLogger(__name__)
 
 STAGES = frozenset(stage.value for stage in Stage)
+# Celery's own tasks, which nobody of ours sends, and the one that stands in for no task.
+NOT_SENT = ("celery.", foreign.NAME)
 
 
 class ParkingConsumer(Consumer):
@@ -92,6 +94,8 @@ def _check(message: Message) -> None:
     fits = isinstance(body, list | tuple) and len(body) == 3
     if not fits or not isinstance(body[0], list | tuple) or not isinstance(body[1], dict):
         raise InvalidMessage("not a valid task message: the body is not [args, kwargs, embed]")
+    if headers["task"].startswith(NOT_SENT):
+        raise InvalidMessage(f"no task is called {headers['task']!r}")
     if headers["task"] in STAGES:
         if headers.get("expires"):
             raise InvalidMessage("not a valid task message: a stage's message must not expire")

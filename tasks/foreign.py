@@ -10,7 +10,7 @@ import logging
 import uuid
 from typing import Any
 
-from celery import Task
+from celery.exceptions import TaskPredicate
 from kombu.message import Message
 
 from pipeline.bridge import job_from, start_of
@@ -20,8 +20,8 @@ from pipeline.graph import Sender
 from pipeline.ingest import Intake
 from pipeline.queues import Lane
 from tasks.outage import outlast
+from tasks.parking import ParkingTask, park_letter
 from tasks.runtime import runtime
-from tasks.stage import park_letter
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def as_task(message: Message, queue: str, lane: Lane, problem: str) -> Message:
     )
 
 
-class Foreign(Task):
+class Foreign(ParkingTask):
     """One such message."""
 
     name = NAME
@@ -73,7 +73,9 @@ class Foreign(Task):
         raw = base64.b64decode(foreign["body"])
         try:
             receipt = self._enter(foreign, raw)
-        except InvalidMessage as error:
+        except TaskPredicate:
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary of a message: parked, not swallowed
             self._park(foreign, raw, error)
             return {"outcome": "parked", "detail": str(error)}
         return {"outcome": "entered", "detail": receipt}
@@ -93,7 +95,7 @@ class Foreign(Task):
         receipt = outlast(lambda: intake.accept_job(job, start=start, lane=Lane(foreign["lane"])))
         return f"{receipt.docid}/{receipt.product_id}"
 
-    def _park(self, foreign: dict[str, Any], raw: bytes, error: InvalidMessage) -> None:
+    def _park(self, foreign: dict[str, Any], raw: bytes, error: Exception) -> None:
         log.warning("a message in %s is parked: %s", foreign["queue"], error)
         headers = foreign["headers"] or {}
         letter = letter_from(

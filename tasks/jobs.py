@@ -1,29 +1,56 @@
 """``image_jobs``: work on the whole rather than on an image."""
 
+import logging
 import math
 import time
+from abc import abstractmethod
 from functools import partial
 from typing import Any
 
-from celery import Task
+from celery.exceptions import TaskPredicate
 
 from pipeline.backlog import depths
+from pipeline.errors import TransientError
 from pipeline.graph import Sender
 from pipeline.reconcile import reconcile
+from tasks.parking import ParkingTask, park
 from tasks.runtime import runtime
 from tasks.worker import certain_messages, recover_from_dead_workers
+
+log = logging.getLogger(__name__)
 
 DAY = 24 * 3600
 
 
-class Reconcile(Task):
+class Job(ParkingTask):
+    """Base class of what beat sends again and again."""
+
+    @abstractmethod
+    def work(self) -> dict[str, Any]:
+        """Do it; returns what came of it."""
+
+    def run(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """What Celery calls. What is away now may be there at the next time; the rest is parked."""
+        try:
+            return self.work(*args, **kwargs)
+        except TransientError as error:
+            log.warning("%s waits for the next time: %s", self.name, error)
+            return {"outcome": "failed", "detail": str(error)}
+        except TaskPredicate:
+            raise
+        except Exception as error:
+            park(self.app, self.request, error, ends_image=False)
+            raise
+
+
+class Reconcile(Job):
     """Sends again what has been lost on its way; beat calls it every half minute."""
 
     name = "reconcile"
 
     _last = -math.inf
 
-    def run(self) -> dict[str, Any]:
+    def work(self) -> dict[str, Any]:
         """Returns how many images were sent again."""
         here = runtime()
         now = time.monotonic()
@@ -43,12 +70,12 @@ class Reconcile(Task):
         return {"sent": sent}
 
 
-class ForgetEvents(Task):
+class ForgetEvents(Job):
     """Removes impressions and clicks that have been kept long enough; beat calls it every hour."""
 
     name = "forget_events"
 
-    def run(self) -> dict[str, Any]:
+    def work(self) -> dict[str, Any]:
         """Returns how many events were removed."""
         here = runtime()
         days = here.settings.events_days

@@ -1,9 +1,9 @@
 """What every stage has in common, so that a stage's own module is only what it does.
 
 A run of a stage: read the message, meet the fence, say where the image is, run under a deadline
-(alone, when the message was delivered before), and record how it ended. Transient errors are tried
-again; any other failure is parked, and then either stops the graph or lets it go on without what
-this stage would have found.
+(alone, when the message was delivered before), and record how it ended. What fails is tried again
+as ``pipeline.failures`` has it; then it is parked, and either stops the graph or lets it go on
+without what this stage would have found.
 """
 
 import logging
@@ -11,21 +11,22 @@ import math
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from celery import Task
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, Reject, TaskPredicate
 
-from pipeline.dead_letters import ErrorQueues, Parking, Publisher, letter_from
-from pipeline.errors import DeadlinePassed, PoisonMessage, StoreUnavailable, TransientError
+from pipeline import failures
+from pipeline.dead_letters import ErrorQueues
+from pipeline.errors import DeadlinePassed, PoisonMessage, StoreUnavailable
 from pipeline.forgetting import Forgetting
 from pipeline.keys import stage_key
 from pipeline.messages import ImageMessage
 from pipeline.queues import Stage, lane_queue, queue_of
-from pipeline.records import CatalogueImage, DeadLetter, ImageMetadata, ImageState, StageRecord
+from pipeline.records import CatalogueImage, ImageMetadata, ImageState, StageRecord
 from tasks.outage import outlast
+from tasks.parking import ParkingTask, park, routing_key
 from tasks.runtime import Runtime, runtime
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Run:
         return self.image.docid, self.image.product_id, self.image.generation
 
 
-class StageTask(Task):
+class StageTask(ParkingTask):
     """Base class of the six stages.
 
     Attributes:
@@ -66,7 +67,7 @@ class StageTask(Task):
     stage: ClassVar[Stage]
     stops_on: ClassVar[tuple[type[Exception], ...]] = ()
     goes_on_after: ClassVar[tuple[type[Exception], ...]] = ()
-    # How often to try again is a setting, checked in `run`.
+    # How often to try again follows from the error, in `run`.
     max_retries = None
 
     @abstractmethod
@@ -84,21 +85,31 @@ class StageTask(Task):
         try:
             with self._guard(here):
                 return self._run(message, here)
-        except Ignore:
+        except TaskPredicate:
             raise
-        except TransientError as error:
-            if self.request.retries < here.settings.max_retries:
-                raise self._again(error, here) from error
-            return self._fail(message, error, here)
-        except Exception as error:  # noqa: BLE001 - the boundary of a stage: parked, not swallowed
+        except Exception as raised:  # noqa: BLE001 - the boundary of a stage: parked, not swallowed
+            error = failures.of_ours(raised)
+            if self.request.retries < failures.retries(error, here.settings):
+                raise self._again(message, error, here) from error
             return self._fail(message, error, here)
 
-    def _again(self, error: TransientError, here: Runtime) -> BaseException:
-        """Send the message once more, with a delay; the broker keeps it, not this slot."""
-        delay = max(here.settings.retry_delay * 2**self.request.retries, error.retry_after)
+    def _again(self, message: ImageMessage, error: Exception, here: Runtime) -> BaseException:
+        """Send the message once more, with a delay; the broker keeps it, not this slot.
+
+        A broker that does not take it gives the message at hand to a worker again.
+        """
+        delay = failures.delay(error, self.request.retries, here.settings)
+        fence = (message.docid, message.product_id, message.generation)
+        # If it is this store that is away, the reconciler may send a copy, which is harmless.
+        with suppress(StoreUnavailable):
+            here.stores.documents.update_image(*fence, {"moved_at": time.time() + delay})
         queue = lane_queue(*queue_of(routing_key(self.request)))
         # RabbitMQ's delays are whole seconds.
-        return self.retry(exc=error, countdown=math.ceil(delay), queue=queue, throw=False)
+        try:
+            return self.retry(exc=error, countdown=math.ceil(delay), queue=queue, throw=False)
+        except Reject as refusal:
+            # Celery would have it dropped.
+            return Reject(refusal.reason, requeue=True)
 
     @contextmanager
     def _guard(self, here: Runtime) -> Iterator[None]:
@@ -213,10 +224,9 @@ class StageTask(Task):
             key="", outcome=FAILED, ended_at=time.time(), detail=f"{type(error).__name__}: {error}"
         )
         fence = (message.docid, message.product_id, message.generation)
-        here.stores.documents.patch_metadata(
-            *fence, {f"stages.{self.stage.value}": record.model_dump(mode="json")}
-        )
-        self.degrade(fence, here)
+        failed = {f"stages.{self.stage.value}": record.model_dump(mode="json")}
+        outlast(lambda: here.stores.documents.patch_metadata(*fence, failed))
+        outlast(lambda: self.degrade(fence, here))
         return {"outcome": FAILED, "detail": str(error)}
 
     def degrade(self, fence: tuple[str, int, int], here: Runtime) -> None:
@@ -230,29 +240,3 @@ def _current(message: ImageMessage, here: Runtime) -> CatalogueImage | None:
     if image is None or image.generation != message.generation:
         return None
     return None if image.state is ImageState.DELETED else image
-
-
-def park(app: Any, request: Any, error: BaseException, *, ends_image: bool) -> None:
-    """Park the failure of a task's request; returns when it is parked."""
-    letter = letter_from(
-        queue=queue_of(routing_key(request))[0],
-        task=str(request.task),
-        task_id=str(request.id),
-        root_id=str(request.root_id or ""),
-        error=error,
-        args=list(request.args or []),
-        kwargs=dict(request.kwargs or {}),
-        tries=int(request.retries or 0) + 1,
-    )
-    park_letter(app, letter, ends_image=ends_image)
-
-
-def park_letter(app: Any, letter: DeadLetter, *, ends_image: bool) -> None:
-    """Park it, if it takes until the stores and the broker are back."""
-    parking = Parking(runtime().stores.documents, Publisher(app))
-    outlast(lambda: parking.park(letter, ends_image=ends_image))
-
-
-def routing_key(request: Any) -> str:
-    """Under which the message of a request was delivered."""
-    return str((request.delivery_info or {}).get("routing_key") or request.task)

@@ -143,7 +143,9 @@ export function watchDeadLetters(main, refresh) {
       for (;;) {
         const passed = (performance.now() - began) / 1000;
         const age = Math.max(Number(address.get("older_than")), passed);
-        const body = { ...Object.fromEntries(filter), older_than: age, limit: PORTION };
+        const since = Number(address.get("newer_than"));
+        const ages = { older_than: age, newer_than: since && since + passed };
+        const body = { ...Object.fromEntries(filter), ...ages, limit: PORTION };
         const answer = await post(act, body);
         ends.push(...[answer].flat());
         if (!moved(answer)) break;

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from pydantic import TypeAdapter
 
@@ -19,7 +19,14 @@ from pipeline.records import (
 from pipeline.stores.page_images import PageImages
 from pipeline.stores.patches import Patch
 
-__all__ = ["STAGE_RECORDS", "DocumentStore", "PageImages", "Patch", "PixelFact"]
+__all__ = [
+    "STAGE_RECORDS",
+    "DocumentStore",
+    "PageImages",
+    "Patch",
+    "PixelFact",
+    "WantedLetters",
+]
 
 STAGE_RECORDS = TypeAdapter(dict[str, StageRecord])
 
@@ -30,6 +37,21 @@ class PixelFact(NamedTuple):
     kind: str
     model: str
     fact: dict[str, Any]
+
+
+class WantedLetters(TypedDict, total=False):
+    """Which dead letters are meant; what is left out or None restricts nothing.
+
+    Attributes:
+        after: last parked at that Unix time or later.
+        before: last parked earlier than that.
+    """
+
+    queue: str | None
+    docid: str | None
+    exception: str | None
+    after: float | None
+    before: float | None
 
 
 class DocumentStore(ABC):
@@ -143,7 +165,9 @@ class DocumentStore(ABC):
         """Those among the hashes that are a photo's, tombstones left out."""
 
     @abstractmethod
-    def waiting_images(self, before: float, limit: int = 500) -> list[CatalogueImage]:
+    def waiting_images(
+        self, state: ImageState, before: float, limit: int = 500
+    ) -> list[CatalogueImage]:
         """Rows accepted or queued that did not move since ``before`` (Unix time), oldest first."""
 
     @abstractmethod
@@ -282,24 +306,16 @@ class DocumentStore(ABC):
         """
 
     @abstractmethod
-    def dead_letters(
-        self,
-        queue: str | None = None,
-        docid: str | None = None,
-        limit: int = 100,
-        *,
-        exception: str | None = None,
-        before: float | None = None,
-    ) -> list[DeadLetter]:
-        """Those that fit, newest first; ``before``: last parked earlier than that Unix time."""
+    def dead_letters(self, limit: int = 100, **wanted: Unpack[WantedLetters]) -> list[DeadLetter]:
+        """Those that fit, newest first."""
 
     @abstractmethod
     def dead_letter(self, key: str) -> DeadLetter | None:
         """One of them."""
 
     @abstractmethod
-    def count_dead_letters(self) -> dict[tuple[str, str], int]:
-        """How many there are by (queue, exception)."""
+    def count_dead_letters(self, **wanted: Unpack[WantedLetters]) -> dict[tuple[str, str], int]:
+        """How many fit by (queue, exception)."""
 
     @abstractmethod
     def drop_dead_letter(self, key: str) -> bool:

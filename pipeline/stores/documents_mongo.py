@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from pymongo import ReplaceOne, ReturnDocument
 from pymongo.collection import Collection
@@ -46,7 +46,7 @@ from pipeline.records import (
     StageRecord,
 )
 from pipeline.stores.decisions import Acceptance, acceptance, counted_up, of_one_image
-from pipeline.stores.documents import STAGE_RECORDS, DocumentStore, PixelFact
+from pipeline.stores.documents import STAGE_RECORDS, DocumentStore, PixelFact, WantedLetters
 from pipeline.stores.mongo import MongoServer, reaching
 from pipeline.stores.mongo_collections import (
     KINDS,
@@ -296,12 +296,11 @@ class MongoDocuments(DocumentStore):
         return set(self._primary(StoredImage).distinct("sha256", wanted))
 
     @reaching
-    def waiting_images(self, before: float, limit: int = 500) -> list[CatalogueImage]:
+    def waiting_images(
+        self, state: ImageState, before: float, limit: int = 500
+    ) -> list[CatalogueImage]:
         self._finish(limit)
-        waiting = {
-            "state": {"$in": [ImageState.ACCEPTED.value, ImageState.QUEUED.value]},
-            "moved_at": {"$lt": before},
-        }
+        waiting = {"state": state.value, "moved_at": {"$lt": before}}
         found = self._primary(StoredImage).find(waiting, _only(CatalogueImage))
         oldest = found.sort("moved_at").limit(limit)
         return [CatalogueImage.model_validate(one) for one in oldest]
@@ -543,24 +542,9 @@ class MongoDocuments(DocumentStore):
         return parked
 
     @reaching
-    def dead_letters(
-        self,
-        queue: str | None = None,
-        docid: str | None = None,
-        limit: int = 100,
-        *,
-        exception: str | None = None,
-        before: float | None = None,
-    ) -> list[DeadLetter]:
-        wanted: Fields = {"queue": queue, "docid": docid, "exception": exception}
-        wanted["last_at"] = None if before is None else {"$lt": before}
-        newest = self._primary(StoredDeadLetter).find(
-            {name: value for name, value in wanted.items() if value is not None}
-        )
-        return [
-            DeadLetter.model_validate_json(found["body"])
-            for found in newest.sort("last_at", -1).limit(limit)
-        ]
+    def dead_letters(self, limit: int = 100, **wanted: Unpack[WantedLetters]) -> list[DeadLetter]:
+        newest = self._primary(StoredDeadLetter).find(_fitting(wanted)).sort("last_at", -1)
+        return [DeadLetter.model_validate_json(found["body"]) for found in newest.limit(limit)]
 
     @reaching
     def dead_letter(self, key: str) -> DeadLetter | None:
@@ -568,9 +552,10 @@ class MongoDocuments(DocumentStore):
         return DeadLetter.model_validate_json(found["body"]) if found else None
 
     @reaching
-    def count_dead_letters(self) -> dict[tuple[str, str], int]:
+    def count_dead_letters(self, **wanted: Unpack[WantedLetters]) -> dict[tuple[str, str], int]:
         cause = {"queue": "$queue", "exception": "$exception"}
         counting: list[Fields] = [
+            {"$match": _fitting(wanted)},
             # Without an order the index would not be read instead of all the bodies.
             {"$sort": {"queue": 1, "exception": 1}},
             {"$group": {"_id": cause, "count": {"$sum": 1}}},
@@ -746,6 +731,17 @@ class MongoDocuments(DocumentStore):
         # MongoDB refuses an empty $set.
         change = {"$set": values or {"generation": found["generation"]}}
         return self._primary(StoredMetadata).update_one(as_read, change).matched_count > 0
+
+
+def _fitting(wanted: WantedLetters) -> Fields:
+    fields: Fields = {name: wanted.get(name) for name in ("queue", "docid", "exception")}
+    bounds = {"$gte": wanted.get("after"), "$lt": wanted.get("before")}
+    fields["last_at"] = _known(bounds) or None
+    return _known(fields)
+
+
+def _known(fields: Fields) -> Fields:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _attempts() -> Iterator[None]:

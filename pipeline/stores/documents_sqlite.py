@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from pydantic_core import from_json
 from sqlalchemy import (
@@ -56,7 +56,7 @@ from pipeline.records import (
 )
 from pipeline.stores.database import Database
 from pipeline.stores.decisions import acceptance, counted_up, of_one_image
-from pipeline.stores.documents import STAGE_RECORDS, DocumentStore, PixelFact
+from pipeline.stores.documents import STAGE_RECORDS, DocumentStore, PixelFact, WantedLetters
 from pipeline.stores.page_images import PageImages, PageScores
 from pipeline.stores.patches import Patch, patched
 
@@ -91,7 +91,7 @@ _images = Table(
 )
 # A partial index serves only a query with the very same condition, hence not a parameter.
 _IS_WAITING = text(f"state IN ('{ImageState.ACCEPTED}', '{ImageState.QUEUED}')")
-Index("waiting_images", _images.c.moved_at, sqlite_where=_IS_WAITING)
+Index("images_that_wait", _images.c.state, _images.c.moved_at, sqlite_where=_IS_WAITING)
 _IS_DONE = text(f"state = '{ImageState.DONE}'")
 # With the state in it the index alone answers.
 Index("finished_images", _images.c.moved_at, _images.c.state, sqlite_where=_IS_DONE)
@@ -276,7 +276,11 @@ _IMAGES_WITH = union(
 _HASHES_IN_USE = select(_sha256).distinct().where(_IS_THERE, _among(_sha256, "sha256s"))
 _READ_WAITING = (
     select(_images.c.body)
-    .where(_IS_WAITING, _images.c.moved_at < bindparam("before"))
+    .where(
+        _IS_WAITING,
+        _images.c.state == bindparam("in_state"),
+        _images.c.moved_at < bindparam("before"),
+    )
     .order_by(_images.c.moved_at)
     .limit(bindparam("most"))
 )
@@ -538,8 +542,12 @@ class SqliteDocuments(DocumentStore):
             found = connection.execute(_HASHES_IN_USE, {"sha256s": _listed(sha256s)})
             return set(found.scalars())
 
-    def waiting_images(self, before: float, limit: int = 500) -> list[CatalogueImage]:
-        return self._read(CatalogueImage, _READ_WAITING, before=before, most=limit)
+    def waiting_images(
+        self, state: ImageState, before: float, limit: int = 500
+    ) -> list[CatalogueImage]:
+        return self._read(
+            CatalogueImage, _READ_WAITING, in_state=state.value, before=before, most=limit
+        )
 
     def count_states(self, docids: Sequence[str] | None = None) -> dict[ImageState, int]:
         with self._database.reading() as connection:
@@ -712,32 +720,16 @@ class SqliteDocuments(DocumentStore):
             connection.execute(_SAVE_DEAD_LETTER, row)
         return parked
 
-    def dead_letters(
-        self,
-        queue: str | None = None,
-        docid: str | None = None,
-        limit: int = 100,
-        *,
-        exception: str | None = None,
-        before: float | None = None,
-    ) -> list[DeadLetter]:
+    def dead_letters(self, limit: int = 100, **wanted: Unpack[WantedLetters]) -> list[DeadLetter]:
         newest = select(_dead_letters.c.body).order_by(_dead_letters.c.last_at.desc())
-        if queue is not None:
-            newest = newest.where(_dead_letters.c.queue == queue)
-        if docid is not None:
-            newest = newest.where(_dead_letters.c.docid == docid)
-        if exception is not None:
-            newest = newest.where(_exception == exception)
-        if before is not None:
-            newest = newest.where(_dead_letters.c.last_at < before)
-        return self._read(DeadLetter, newest.limit(limit))
+        return self._read(DeadLetter, newest.where(*_fitting(wanted)).limit(limit))
 
     def dead_letter(self, key: str) -> DeadLetter | None:
         return next(iter(self._read(DeadLetter, _READ_DEAD_LETTER, of_key=key)), None)
 
-    def count_dead_letters(self) -> dict[tuple[str, str], int]:
+    def count_dead_letters(self, **wanted: Unpack[WantedLetters]) -> dict[tuple[str, str], int]:
         with self._database.reading() as connection:
-            rows = connection.execute(_COUNT_DEAD_LETTERS).all()
+            rows = connection.execute(_COUNT_DEAD_LETTERS.where(*_fitting(wanted))).all()
         return {(queue, exception): count for queue, exception, count in rows}
 
     def drop_dead_letter(self, key: str) -> bool:
@@ -840,6 +832,20 @@ def _stands(connection: Connection, docid: str, product_id: int, generation: int
     """The fence: whether the row is of this generation and no tombstone."""
     row = connection.execute(_READ_FENCE, _of(docid, product_id)).first()
     return row is not None and row.generation == generation and row.state != ImageState.DELETED
+
+
+def _fitting(wanted: WantedLetters) -> Iterator[ColumnElement[bool]]:
+    letters = _dead_letters.c
+    if (queue := wanted.get("queue")) is not None:
+        yield letters.queue == queue
+    if (docid := wanted.get("docid")) is not None:
+        yield letters.docid == docid
+    if (exception := wanted.get("exception")) is not None:
+        yield _exception == exception
+    if (after := wanted.get("after")) is not None:
+        yield letters.last_at >= after
+    if (before := wanted.get("before")) is not None:
+        yield letters.last_at < before
 
 
 def _of(docid: str, product_id: int) -> dict[str, Any]:

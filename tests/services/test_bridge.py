@@ -62,6 +62,11 @@ BROKEN: dict[str, tuple[bytes, dict[str, Any], str]] = {
         "pickle",
     ),
     "an unknown task": (*task([[IMAGE], {}, None], task="format_disk"), "format_disk"),
+    "one of Celery's own tasks": (
+        *task([[], {}, None], task="celery.backend_cleanup"),
+        "celery.backend_cleanup",
+    ),
+    "the task that stands in for no task": (*task([[{}], {}, None], task="foreign"), "foreign"),
     "a task without an id": (*task([[IMAGE], {}, None], id="absent"), "id"),
     "a task that is a number": (*task([[IMAGE], {}, None], task=7), "task"),
     "a task without arguments": (*task({}), "args"),

@@ -44,10 +44,9 @@ def test_all_are_listed_newest_first_with_counts_by_cause(
     answer = writer.get("/v1/dead_letters").json()
     assert set(keys_of(answer)[:2]) == {parked[1], parked[2]}
     assert keys_of(answer)[2] == parked[0]
-    assert {tuple(cause.values()) for cause in answer["causes"]} == {
-        (TAG, "ValueError", 2),
-        (SCORE, "KeyError", 1),
-    }
+    counted = {(one["queue"], one["exception"]): one["count"] for one in answer["causes"]}
+    assert counted == {(TAG, "ValueError"): 2, (SCORE, "KeyError"): 1}
+    assert all(one["advice"] for one in answer["causes"])
 
 
 @pytest.mark.parametrize(
@@ -56,15 +55,23 @@ def test_all_are_listed_newest_first_with_counts_by_cause(
         ({"queue": TAG}, {0, 1}),
         ({"exception": "KeyError"}, {2}),
         ({"older_than": 60}, {0}),
+        ({"newer_than": 60}, {1, 2}),
+        ({"newer_than": 7200, "older_than": 60}, {0}),
         ({"docid": "nobody"}, set()),
-        ({"queue": TAG, "limit": 1}, {1}),
     ],
 )
-def test_they_are_found_by_queue_cause_business_and_age(
+def test_they_are_found_and_counted_by_queue_cause_business_and_age(
     writer: TestClient, parked: list[str], filters: dict, found: set[int]
 ) -> None:
     answer = writer.get("/v1/dead_letters", params=filters).json()
     assert set(keys_of(answer)) == {parked[number] for number in found}
+    assert sum(cause["count"] for cause in answer["causes"]) == len(found)
+
+
+def test_the_counts_do_not_end_where_the_list_does(writer: TestClient, parked: list[str]) -> None:
+    answer = writer.get("/v1/dead_letters", params={"queue": TAG, "limit": 1}).json()
+    assert keys_of(answer) == [parked[1]]
+    assert [one["count"] for one in answer["causes"]] == [2]
 
 
 def test_one_is_shown_with_its_traceback(writer: TestClient, parked: list[str]) -> None:

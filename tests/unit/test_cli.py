@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,10 +19,13 @@ from cli.intake import categories_from
 from cli.main import app
 from pipeline.errors import JustLensError
 from pipeline.numbers import category_number, file_number
+from pipeline.records import DeadLetter
 from pipeline.settings import settings
+from pipeline.stores import open_stores
 from tests.fast_models import ENVIRONMENT
 from tests.pictures import encoded, plain
 
+FETCH = "FetchFailed"
 HEADER = "docid,product_id,product_url,business_name,categories\n"
 
 
@@ -270,3 +274,40 @@ def test_a_model_that_nobody_knows_is_one_clear_error(runner: CliRunner, tmp_pat
     result = runner.invoke(app, arguments)
     assert isinstance(result.exception, JustLensError)
     assert "compact, x4plus" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("options", "found", "counts"),
+    [
+        (["--queue", "q"], {"old", "new"}, ["1 FetchFailed in q", "1 ValueError in q"]),
+        (["--exception", "ValueError"], {"old"}, ["1 ValueError in q"]),
+        (["--docid", "shop"], {"new"}, ["1 FetchFailed in q"]),
+        (["--newer-than", "1h"], {"new"}, ["1 FetchFailed in q"]),
+        (["--older-than", "1h"], {"old"}, ["1 ValueError in q"]),
+        (["--older-than", "1h", "--newer-than", "2h"], set(), []),
+    ],
+)
+def test_dead_letters_are_listed_and_counted_by_what_is_asked_for(
+    runner: CliRunner, options: list[str], found: set[str], counts: list[str]
+) -> None:
+    stores = open_stores(settings())
+    for key, docid, cause, age in (("old", "", "ValueError", 7200.0), ("new", "shop", FETCH, 0.0)):
+        at = time.time() - age
+        common = {"queue": "q", "task": "t", "task_id": key, "message": "", "last_at": at}
+        stores.documents.park(DeadLetter(key=key, docid=docid, exception=cause, **common))
+    stores.close()
+    shown = runner.invoke(app, ["dlq", "list", *options]).stdout
+    assert {key for key in ("old", "new") if f" {key} " in shown} == found
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert sorted(line for line in lines if line[:1].isdigit()) == counts
+    listed = json.loads(runner.invoke(app, ["dlq", "list", *options, "--json"]).stdout)
+    assert {letter["key"] for letter in listed} == found
+
+
+@pytest.mark.parametrize("command", ["replay", "drop"])
+def test_dead_letters_are_not_dealt_with_unless_it_is_said_which(
+    runner: CliRunner, command: str
+) -> None:
+    result = runner.invoke(app, ["dlq", command])
+    assert isinstance(result.exception, JustLensError)
+    assert "--newer-than" in str(result.exception)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import BrokerUnavailable
 from pipeline.queues import QUEUES, Stage
-from pipeline.reconcile import reconcile, send_lost
+from pipeline.reconcile import UNSENT_AFTER, reconcile, send_lost
 from pipeline.records import CatalogueImage, ImageState, StageRecord
 from pipeline.settings import Settings
 from pipeline.stores.documents_sqlite import SqliteDocuments
@@ -71,6 +71,18 @@ def test_an_accepted_image_was_never_sent_and_is_sent(
     assert state(documents, 1) is ImageState.QUEUED
 
 
+def test_a_row_without_a_message_is_sent_within_a_minute_whatever_else_waits(
+    documents: SqliteDocuments, outbox: Outbox
+) -> None:
+    longest = UNSENT_AFTER + Settings().reconcile_every
+    assert longest < 60
+    for number in range(2, 510):
+        lay(documents, number, ImageState.QUEUED)
+    lay(documents, 1, ImageState.ACCEPTED, moved_at=NOW - longest)
+    assert reconcile(documents, outbox, dict.fromkeys(QUEUES, 50), SETTINGS, NOW) == 1
+    assert sent(outbox) == [(1, Stage.ENHANCE)]
+
+
 def test_an_image_that_was_sent_is_not_sent_again_at_once(
     documents: SqliteDocuments, outbox: Outbox
 ) -> None:
@@ -119,7 +131,7 @@ def test_what_moved_a_moment_ago_or_has_ended_is_left_alone(
     documents: SqliteDocuments, outbox: Outbox
 ) -> None:
     lay(documents, 1, ImageState.QUEUED, moved_at=NOW - 59)
-    lay(documents, 2, ImageState.ACCEPTED, moved_at=NOW - 59)
+    lay(documents, 2, ImageState.ACCEPTED, moved_at=NOW - 19)
     lay(documents, 3, ImageState.DONE)
     lay(documents, 4, ImageState.FAILED)
     lay(documents, 5, ImageState.QUEUED)

@@ -1,5 +1,6 @@
 """Sending again what was parked."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,37 @@ def test_those_sent_before_the_broker_went_away_are_gone_and_the_rest_is_kept(
     assert queues.left() == [other.key]
 
 
+def test_a_replay_that_is_killed_before_its_entry_goes_is_repeated_and_then_it_goes(
+    replayer: Replayer,
+    parked: DeadLetter,
+    stores: Stores,
+    outbox: Outbox,
+    queues: ErrorQueues,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(stores.documents, "drop_dead_letter", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            replayer.replay([parked])
+    assert (len(outbox.sent), queues.left()) == (1, [parked.key])
+    assert replayer.replay([parked])[0].outcome == "sent"
+    assert stores.documents.dead_letters() == [] and queues.left() == []
+    assert {start for _, start in outbox.sent} == {Stage.TAG}
+
+
+def _killed(_: str) -> bool:
+    raise KeyboardInterrupt
+
+
+def test_what_another_replay_has_sent_meanwhile_is_not_sent_again(
+    replayer: Replayer, parked: DeadLetter, outbox: Outbox
+) -> None:
+    assert [one.outcome for one in replayer.replay([parked, parked])] == ["sent"]
+    outbox.sent.clear()
+    assert replayer.replay([parked]) == []
+    assert outbox.sent == []
+
+
 def test_what_a_newer_photo_has_replaced_is_dropped(
     replayer: Replayer, parked: DeadLetter, intake: Intake, outbox: Outbox, queues: ErrorQueues
 ) -> None:
@@ -133,6 +165,30 @@ def test_a_message_that_was_no_task_is_sent_back_as_it_came(
     assert replayer.replay([letter])[0].outcome == "sent"
     assert queues.sent_back == [(TAG, body, {"content_type": "text/plain", "headers": {"a": "b"}})]
     assert queues.left() == []
+
+
+def test_a_message_that_was_no_task_is_not_taken_for_the_image_that_it_names(
+    replayer: Replayer, stores: Stores, queues: ErrorQueues, outbox: Outbox
+) -> None:
+    known = {"docid": "shop", "product_id": 7, "generation": 1}
+    letter = park(stores, queues, "5", [known], headers={}, content_type="").model_copy(
+        update={"args": ["{}"]}
+    )
+    stores.documents.park(letter)
+    assert replayer.replay([letter])[0].outcome == "sent"
+    assert queues.sent_back == [(TAG, b"{}", {"content_type": "", "headers": {}})]
+    assert outbox.sent == []
+
+
+def test_a_task_that_is_about_no_image_is_sent_anew(
+    replayer: Replayer, stores: Stores, queues: ErrorQueues
+) -> None:
+    letter = park(stores, queues, "6", [1], days=2)
+    assert replayer.replay([letter])[0].outcome == "sent"
+    ((queue, body, properties),) = queues.sent_back
+    assert (queue, json.loads(body)) == (TAG, [[1], {"days": 2}, {}])
+    assert properties["headers"]["task"] == letter.task
+    assert properties["headers"]["id"] != letter.task_id
 
 
 def test_a_message_of_which_only_a_part_is_known_is_kept(

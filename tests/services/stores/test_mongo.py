@@ -389,7 +389,7 @@ class TestKilledProcesses:
     def test_leave_nothing_of_a_deleted_image_once_the_reconciler_looks(
         self, documents, half_deleted
     ):
-        assert documents.waiting_images(before=0.0) == []
+        assert documents.waiting_images(ImageState.QUEUED, before=0.0) == []
         assert documents.metadata([KEY]) == {}
         assert documents.relevance(["B1"], [3]) == []
 
@@ -404,7 +404,7 @@ class TestKilledProcesses:
         documents.accept_image(photo())
         run_and_kill(score_half, open_documents)
         assert documents.relevance(["B1"], [3]) == []
-        documents.waiting_images(before=0.0)
+        documents.waiting_images(ImageState.QUEUED, before=0.0)
         assert documents.relevance(["B1"], [3]) == [scored()]
 
 

@@ -270,10 +270,16 @@ class TestImages:
             documents.accept_image(photo(docid="B1", product_id=number + 1))
             changes = {"state": state, "moved_at": 100.0 - number}
             assert documents.update_image("B1", number + 1, 1, changes)
-        waiting = documents.waiting_images(before=100.5)
-        assert [one.state for one in waiting] == [ImageState.QUEUED, ImageState.ACCEPTED]
-        assert [one.product_id for one in documents.waiting_images(100.5, limit=1)] == [2]
-        assert documents.waiting_images(before=99.0) == []
+        documents.accept_image(photo(docid="B1", product_id=99))
+        assert documents.update_image("B1", 99, 1, {"moved_at": 50.0})
+
+        def waiting(state, before, **limit):
+            return [one.product_id for one in documents.waiting_images(state, before, **limit)]
+
+        assert waiting(ImageState.ACCEPTED, 100.5) == [99, 1]
+        assert waiting(ImageState.ACCEPTED, 100.5, limit=1) == [99]
+        assert waiting(ImageState.QUEUED, 100.5) == [2]
+        assert waiting(ImageState.QUEUED, 99.0) == []
 
     def test_are_counted_by_state_of_some_businesses_or_of_all(self, documents):
         for docid in ("B1", "B2"):
@@ -703,6 +709,8 @@ class TestDeadLetters:
         assert keys(queue="none") == []
         assert keys(before=2.0) == ["1", "0"]
         assert keys(queue="q1", before=2.0) == ["1"]
+        assert keys(after=2.0) == ["3", "2"]
+        assert keys(after=1.0, before=3.0, docid=None) == ["2", "1"]
 
     def test_are_found_and_counted_by_their_cause(self, documents):
         for number, cause in enumerate(("ValueError", "FetchFailed", "ValueError")):
@@ -715,6 +723,12 @@ class TestDeadLetters:
             ("q", "FetchFailed"): 1,
             ("other", "ValueError"): 1,
         }
+        assert documents.count_dead_letters(queue="q", after=1.0, before=100.0) == {
+            ("q", "ValueError"): 1,
+            ("q", "FetchFailed"): 1,
+        }
+        assert documents.count_dead_letters(exception="FetchFailed") == {("q", "FetchFailed"): 1}
+        assert documents.count_dead_letters(docid="nobody") == {}
         assert documents.dead_letter("1").exception == "FetchFailed"
         assert documents.dead_letter("none") is None
 
