@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from api.alt_texts import LONGEST, MOST_COUNTED, AltTextList, AltTextQuery, alt_texts
 from api.html import render
-from api.problems import status_of
+from api.problems import retry_after, status_of
 from api.wiring import Services, ServicesOf
 from pipeline.alt_text import MOST_CHARACTERS, WORDS
 from pipeline.errors import JustLensError
@@ -84,7 +84,7 @@ def review(
         "longest": LONGEST,
         "most_counted": MOST_COUNTED,
     }
-    return render(request, services, "alt_texts.html", context, status)
+    return render(request, services, "alt_texts.html", context, status, retry_after(status))
 
 
 def _review(services: Services, state: State, source: str, business: str, after: str) -> Review:

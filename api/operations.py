@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
@@ -21,6 +22,7 @@ from prometheus_client.registry import Collector
 from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.problems import retry_after
 from pipeline.backlog import Backlog
 from pipeline.errors import BrokerUnavailable
 
@@ -67,7 +69,8 @@ def ready(request: Request, response: Response) -> Readiness:
     """Says which dependency is missing, with 503 where nothing can be served without it."""
     found = readiness(request.app.state.services.checks(request.app.state.needs))
     if found.status == "missing":
-        response.status_code = 503
+        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+        response.headers.update(retry_after(HTTPStatus.SERVICE_UNAVAILABLE))
     return found
 
 

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from api.html import TEMPLATES, render
-from api.problems import RETRY_AFTER, status_of
+from api.problems import retry_after, status_of
 from api.wiring import Services, ServicesOf
 from pipeline.alt_text import plainest
 from pipeline.errors import JustLensError
@@ -128,7 +128,7 @@ def _render(
         template,
         {"results": results, "query": query.strip(), "trouble": trouble},
         status,
-        {"Retry-After": str(RETRY_AFTER)} if trouble else {},
+        retry_after(status),
     )
 
 

@@ -105,8 +105,14 @@ def problem(
         document.model_dump(exclude={"errors"} if not errors else None),
         status_code=status.value,
         media_type=MEDIA_TYPE,
-        headers=dict(headers or {}),
+        headers={**retry_after(status), **(headers or {})},
     )
+
+
+def retry_after(status: HTTPStatus) -> dict[str, str]:
+    """The header that says when to ask again, where asking again may help."""
+    unavailable = status is HTTPStatus.SERVICE_UNAVAILABLE
+    return {"Retry-After": str(RETRY_AFTER)} if unavailable else {}
 
 
 def status_of(error: JustLensError) -> HTTPStatus:
@@ -130,8 +136,7 @@ async def pipeline_error(request: Request, error: Exception) -> JSONResponse:
     status = status_of(error)
     if kind is None:
         return await _unexpected(request, error)
-    unavailable = status is HTTPStatus.SERVICE_UNAVAILABLE
-    if unavailable:
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
         log.error("%s %s: %s", request.method, request.url.path, error)
     return problem(
         request,
@@ -139,7 +144,6 @@ async def pipeline_error(request: Request, error: Exception) -> JSONResponse:
         str(error),
         kind=f"urn:justlens:problem:{TITLES[kind].lower().replace(' ', '-')}",
         title=TITLES[kind],
-        headers={"Retry-After": str(RETRY_AFTER)} if unavailable else None,
     )
 
 

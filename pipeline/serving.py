@@ -179,7 +179,7 @@ class Serving:
             limit: most pictures of a business in ``dynamic``.
 
         Raises:
-            StoreUnavailable: documents or categories cannot be read. Vectors and models are done
+            StoreUnavailable: documents cannot be read. Categories, vectors and models are done
                 without: ``degraded`` says so.
         """
         with self._turns:
@@ -189,9 +189,14 @@ class Serving:
         self, docids: Sequence[str], category: str, catid: int | None, query: str, limit: int
     ) -> Page:
         known = self._stores.documents.businesses(docids)
-        categories = self._stores.directory.categories(docids)
         degraded: list[str] = []
-        request = self._request(category, catid, query, categories, degraded)
+        try:
+            categories = self._stores.directory.categories(docids)
+            request = self._request(category, catid, query, categories, degraded)
+        except (StoreUnavailable, ConfigurationError) as error:
+            log.warning("no categories: %s", error)
+            degraded.append(f"Categories cannot be read, only the rule-set answers: {error}.")
+            categories, request = {}, Request()
         now = time.time()
         views = [
             _View(known[docid], categories.get(docid, []), request, now)

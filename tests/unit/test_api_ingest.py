@@ -6,6 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.wiring import Services
+from pipeline.errors import StoreUnavailable
 from pipeline.numbers import category_number
 from pipeline.queues import Stage
 from pipeline.records import ImageState
@@ -190,6 +191,34 @@ def test_without_a_broker_the_client_is_told_to_come_again(
     assert row.state is ImageState.ACCEPTED
     outbox.is_down = False
     assert upload(writer).json()["queued"] is True
+
+
+@pytest.mark.parametrize(
+    ("store", "method"),
+    [("objects", "put"), ("documents", "accept_image"), ("documents", "update_image")],
+)
+def test_without_a_store_nothing_is_promised_and_the_same_request_again_is_harmless(
+    writer: TestClient,
+    outbox: Outbox,
+    own_shops: Services,
+    monkeypatch: pytest.MonkeyPatch,
+    store: str,
+    method: str,
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise StoreUnavailable("the store is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(getattr(own_shops.stores, store), method, away)
+        for _ in range(2):
+            answer = upload(writer)
+            assert answer.status_code == 503
+            assert int(answer.headers["retry-after"]) > 0
+            assert "the store is away" in answer.json()["detail"]
+    answer = upload(writer)
+    assert (answer.status_code, answer.json()["state"]) == (202, "queued")
+    assert {(image.product_id, image.generation) for image, _ in outbox.sent} == {(900, 1)}
+    assert upload(writer).json()["queued"] is False
 
 
 def test_a_photo_without_an_id_is_given_one_by_its_bytes(writer: TestClient) -> None:

@@ -88,6 +88,27 @@ def test_a_method_that_is_not_allowed_is_a_problem_document(reader: TestClient) 
     assert answer.headers["allow"] == "POST"
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/ready",
+        "/v1/dead_letters",
+        "/v1/businesses",
+        "/results?query=coffee",
+        "/operations/dead_letters/image_tag_process/1",
+    ],
+)
+def test_every_503_says_when_to_come_again(
+    writer: TestClient, own_shops: Services, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    for method in ("check", "businesses", "search_businesses", "dead_letter", "dead_letters"):
+        monkeypatch.setattr(own_shops.stores.documents, method, _away)
+    monkeypatch.setattr(own_shops.stores.documents, "count_dead_letters", _away)
+    answer = writer.get(path)
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+
+
 def test_a_store_that_is_away_is_503_with_a_time_to_come_again(
     writer: TestClient, own_shops: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,5 +173,5 @@ def test_every_route_is_in_openapi_with_its_answers(reader: TestClient) -> None:
                 assert invalid[PROBLEM]["schema"] == {"$ref": "#/components/schemas/Problem"}
 
 
-def _away(*_: object) -> None:
+def _away(*_: object, **__: object) -> None:
     raise StoreUnavailable("the store is away")

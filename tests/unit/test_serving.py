@@ -198,6 +198,21 @@ def test_without_vectors_the_rule_set_answers_and_the_page_says_so(
     assert any("the vectors are away" in line for line in page.degraded)
 
 
+@pytest.mark.parametrize("asked", [{"query": "coffee shop"}, {"category": "Museums"}, {}])
+def test_without_categories_the_rule_set_answers_and_the_page_says_so(
+    shops: Services, monkeypatch: pytest.MonkeyPatch, asked: dict[str, str]
+) -> None:
+    def unavailable(*_: object) -> dict[str, list[object]]:
+        raise StoreUnavailable("the directory is away")
+
+    monkeypatch.setattr(shops.stores.directory, "categories", unavailable)
+    page = shops.serving.page(["museum", "cafe"], **asked)
+    museum, cafe = page.businesses
+    assert (museum.source, cafe.source) == ("rule_set", "rule_set")
+    assert [picture.product_id for picture in museum.dynamic] == [202, 201]
+    assert any("the directory is away" in line for line in page.degraded)
+
+
 def test_without_vectors_a_query_that_means_no_category_leaves_the_static_order(
     shops: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
