@@ -1,5 +1,9 @@
 """Descriptions from real Triton servers, whose models answer what a picture says."""
 
+import os
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -7,12 +11,16 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
+from api.main import create
+from api.wiring import Services
 from models.describer import Description
 from models.errors import DescriberRefused, DescriberUnavailable, UnreadableAnswer
 from models.reader import ReadText
 from models.triton_describer import TritonDescriber
 from models.triton_models import SERVED, LlamaVision, Llava
+from pipeline.graph import Sender
 from pipeline.messages import ImageJob
 from pipeline.queues import Stage
 from pipeline.records import ImageState
@@ -24,6 +32,7 @@ from tests.services.servers.triton.pictures import Kind, picture
 pytestmark = pytest.mark.services
 
 LIMIT = 30.0
+COMMAND = str(Path(sys.executable).parent / "justlens")
 numbers = count(1)
 
 
@@ -268,7 +277,7 @@ def test_what_the_model_says_reaches_the_scores_and_what_it_cannot_say_is_parked
     assert matches == {1: 1.0, 2: 0.0, 3: None}
     assert metadata[3].stages[Stage.DESCRIBE.value].outcome == "failed"
     assert metadata[3].flags.text_heavy is False, "what does not need the model is known"
-    (letter,) = documents.dead_letters(Stage.DESCRIBE.value)
+    (letter,) = documents.dead_letters(queue=Stage.DESCRIBE.value)
     assert (letter.exception, letter.tries) == ("UnreadableAnswer", 1)
 
 
@@ -295,6 +304,51 @@ def test_a_prompt_travels_with_its_job_and_changes_only_what_it_asks_for(
     assert (before.cat_match, after().cat_match) == (True, None)
 
 
+def test_who_looks_after_it_sees_what_is_wrong_mends_it_and_replays(
+    site_with_triton: Site, servers: list[triton.Server]
+) -> None:
+    site = site_with_triton
+    for server in servers:
+        server.fail("CUDA out of memory")
+    site.worker()
+    for number in (1, 2):
+        site.intake.accept_bytes("shop-1", number, encoded(picture(3520 + number)))
+    site.until(lambda: site.states() == {ImageState.DONE: 2}, "they went on without")
+
+    services = Services(site.settings, Sender(site.app))
+    with TestClient(create(lambda: services)) as browser:
+        page = re.sub(r"\s+", " ", browser.get("/operations").text)
+        assert 'aria-label="2 dead letters of Describe"' in page
+        assert '<span class="wrong">2 of 2</span>' in page
+        for words in ("DescriberRefused", "CUDA out of memory", servers[0].address, "then replay"):
+            assert words in page
+        (cause,) = browser.get("/v1/operations").json()["images"]["dead_letters"]
+        listed = subprocess.run(
+            [COMMAND, "dlq", "list", "--newer-than", "1h"],
+            env={**os.environ, **site.environment, "COLUMNS": "300"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        ).stdout
+        for words in ("shop-1/2", "CUDA out of memory", "2 DescriberRefused", cause["advice"]):
+            assert words in listed
+
+        for server in servers:
+            server.fail("")
+        chosen = {"queue": cause["queue"], "exception": cause["exception"]}
+        replayed = browser.post("/v1/dead_letters/replay", json=chosen).json()
+        assert [one["outcome"] for one in replayed] == ["sent", "sent"]
+
+        def described() -> bool:
+            found = site.stores.documents.metadata(keys(1, 2)).values()
+            return all(one.description for one in found)
+
+        site.until(described, "both are described")
+        site.until(lambda: site.states() == {ImageState.DONE: 2}, "and done")
+        assert "Nothing is parked" in browser.get("/operations").text
+    assert site.parked(Stage.DESCRIBE.value) == []
+
+
 def test_an_image_goes_on_without_a_description_when_no_server_comes_back(tmp_path: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
     site = Site(
@@ -311,7 +365,7 @@ def test_an_image_goes_on_without_a_description_when_no_server_comes_back(tmp_pa
         site.until(
             lambda: site.states() == {ImageState.DONE: 1}, "it is done without a description"
         )
-        (letter,) = site.stores.documents.dead_letters(Stage.DESCRIBE.value)
+        (letter,) = site.stores.documents.dead_letters(queue=Stage.DESCRIBE.value)
         assert (letter.exception, letter.tries) == ("ModelUnavailable", 2)
         assert address in letter.message
     finally:

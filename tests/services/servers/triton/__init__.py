@@ -88,8 +88,15 @@ class Server:
 
     def take(self, seconds: float) -> None:
         """Let every answer of this server take so long from now on."""
-        file = self._shared / f"{self.name}.delay"
-        file.with_suffix(".new").write_text(str(seconds))
+        self._tell("delay", str(seconds))
+
+    def fail(self, words: str) -> None:
+        """Let this server fail at every picture with these words from now on; empty: no longer."""
+        self._tell("fault", words)
+
+    def _tell(self, what: str, words: str) -> None:
+        file = self._shared / f"{self.name}.{what}"
+        file.with_suffix(".new").write_text(words)
         file.with_suffix(".new").replace(file)
 
     def answered(self) -> list[int]:

@@ -1,7 +1,7 @@
 """What the stand-ins of both models have in common; runs inside of Triton.
 
 `STAND_IN` names a folder: `journal` there gets a line for each picture that is answered, `delay`
-holds the seconds that this server takes for every answer.
+holds the seconds that this server takes for every answer, `fault` what it says instead of one.
 """
 
 import json
@@ -19,10 +19,10 @@ class Failure(Exception):
     """What the model cannot do."""
 
 
-def seconds() -> float:
-    """How long this server takes for an answer."""
-    delay = FOLDER / f"{SERVER}.delay"
-    return float(delay.read_text()) if delay.exists() else 0.0
+def told(what: str) -> str:
+    """What this server is told by the test; empty: nothing."""
+    file = FOLDER / f"{SERVER}.{what}"
+    return file.read_text() if file.exists() else ""
 
 
 def answer(jpeg: bytes, question: str) -> tuple[str, float]:
@@ -32,7 +32,10 @@ def answer(jpeg: bytes, question: str) -> tuple[str, float]:
         journal.write(f"{SERVER} {number} {kind.name}\n")
     if kind is Kind.FAILING:
         raise Failure(f"picture {number} cannot be looked at")
-    return _worded(number, kind, "could not be read" in question), seconds() + _late(number, kind)
+    if fault := told("fault"):
+        raise Failure(fault)
+    seconds = float(told("delay") or 0.0)
+    return _worded(number, kind, "could not be read" in question), seconds + _late(number, kind)
 
 
 def _late(number: int, kind: Kind) -> float:
