@@ -59,7 +59,7 @@ TREATMENTS: Mapping[str, Treatment] = {
         (
             "FetchRefused",
             NO,
-            "The address does not serve the photo or may not be fetched: see the message, or upload it.",
+            "The address fails or may not be fetched: see the message, or upload the photo.",
         ),
         ("ObjectMissing", NO, "The stored photo is gone: upload it again, then drop this."),
         ("InvalidMessage", NO, "Its producer is at fault: mend it there, then drop this."),
