@@ -57,7 +57,10 @@ class ScoreStage(StageTask):
         docid = run.image.docid
         categories = here.stores.directory.categories([docid]).get(docid, [])
         picture = vectors.images(here.model("image_text").space, "picture", [docid]).get(run.key)
-        about = vectors.images(here.model("text").identity, "description", [docid]).get(run.key)
+        about = None
+        # Without one the vector that lies there is of an older photo's.
+        if metadata.description:
+            about = vectors.images(here.model("text").identity, "description", [docid]).get(run.key)
         scorer = here.scorer()
         card = _card(run, metadata, picture)
         common = {
