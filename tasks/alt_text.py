@@ -10,6 +10,7 @@ from pipeline.queues import Stage
 from pipeline.records import AltTag, ImageState
 from tasks.runtime import Runtime
 from tasks.stage import Run, StageTask
+from tasks.tag import picture_vector
 
 # A label less likely than this is not worth a sentence.
 LEAST_PROBABILITY = 0.2
@@ -29,8 +30,7 @@ class AltText(StageTask):
         here = run.runtime
         texts = _candidates(run)
         encoder = here.model("image_text")
-        pictures = here.stores.vectors.images(encoder.space, "picture", [run.image.docid])
-        picture = pictures.get(run.key)
+        picture = picture_vector(run)
         best, score = texts[0], 0.0
         if picture is not None:
             similarities = encoder.encode_texts(texts) @ encoder.among_texts(picture)

@@ -92,6 +92,15 @@ class Describe(StageTask):
         here.stores.documents.patch_metadata(*run.fence, changes)
 
 
+def description_vector(run: Run) -> np.ndarray | None:
+    """The embedding (D,) that this stage has left; where it has failed, none of an older photo."""
+    if run.metadata is None or not run.metadata.description:
+        return None
+    here, docid = run.runtime, run.image.docid
+    model = here.model("text").identity
+    return here.stores.vectors.images(model, "description", [docid]).get(run.key)
+
+
 def text_flags(
     text: ReadText, business: str
 ) -> tuple[dict[str, bool | None], dict[str, float | None]]:

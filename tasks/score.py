@@ -9,7 +9,9 @@ from pipeline.looks import SIGNATURE_VERSION, signature
 from pipeline.queues import Stage
 from pipeline.records import ANY_CATEGORY, Card, ImageMetadata, ImageRelevance
 from pipeline.scoring import Score
+from tasks.describe import description_vector
 from tasks.stage import Run, StageTask
+from tasks.tag import picture_vector
 
 
 class ScoreStage(StageTask):
@@ -48,7 +50,6 @@ class ScoreStage(StageTask):
 
     def work(self, run: Run) -> str:
         here = run.runtime
-        documents, vectors = here.stores.documents, here.stores.vectors
         metadata = run.metadata or ImageMetadata(
             docid=run.image.docid,
             product_id=run.image.product_id,
@@ -56,11 +57,7 @@ class ScoreStage(StageTask):
         )
         docid = run.image.docid
         categories = here.stores.directory.categories([docid]).get(docid, [])
-        picture = vectors.images(here.model("image_text").space, "picture", [docid]).get(run.key)
-        about = None
-        # Without one the vector that lies there is of an older photo's.
-        if metadata.description:
-            about = vectors.images(here.model("text").identity, "description", [docid]).get(run.key)
+        picture, about = picture_vector(run), description_vector(run)
         scorer = here.scorer()
         card = _card(run, metadata, picture)
         common = {
@@ -87,7 +84,7 @@ class ScoreStage(StageTask):
                     **common,
                 )
             )
-        documents.save_relevance(rows)
+        here.stores.documents.save_relevance(rows)
         return f"{len(rows) - 1} categories"
 
 

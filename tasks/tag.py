@@ -3,6 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from models.detector import PRESENT
 from models.image_text import UNSAFE
 from pipeline.queues import Stage
@@ -59,6 +61,15 @@ class Tag(StageTask):
             },
         )
         return f"{embedding.labels[0].name}; one class {int(shows)} at {share:.3f}"
+
+
+def picture_vector(run: Run) -> np.ndarray | None:
+    """The embedding (D,) that this stage has left; where it has failed, none of an older photo."""
+    if run.metadata is None or Stage.TAG.value not in run.metadata.models:
+        return None
+    here, docid = run.runtime, run.image.docid
+    space = here.model("image_text").space
+    return here.stores.vectors.images(space, "picture", [docid]).get(run.key)
 
 
 def category_names(run: Run) -> list[str]:

@@ -51,9 +51,8 @@ def stores(tmp_path: Path) -> Stores:
 
 
 def run(stores: Stores, **found: Any) -> None:
-    """The stage on what was found about the picture."""
-    if found:
-        stores.documents.patch_metadata(*KEY, 1, found)
+    """The stage on what was found about the picture, by the stage that embeds it, too."""
+    stores.documents.patch_metadata(*KEY, 1, {"models.image_tag_process": "length", **found})
     image = stores.documents.image(*KEY)
     assert image is not None
     here: Any = SimpleNamespace(stores=stores, model=lambda kind: LikesLongTexts())
