@@ -56,19 +56,29 @@ BROKER_ERRORS = (OperationalError, AMQPError, RedisError, OSError)
 
 
 @contextmanager
+def broker_errors() -> Iterator[None]:
+    """Turns what clients of the broker raise into an error of ours.
+
+    Raises:
+        BrokerUnavailable: the broker does not answer.
+    """
+    try:
+        yield
+    except BROKER_ERRORS as error:
+        raise BrokerUnavailable(f"the broker does not answer: {error}") from error
+
+
+@contextmanager
 def asking(app: Celery) -> Iterator[Connection]:
     """A connection to ask the broker something; one that is away is not waited for.
 
     Raises:
         BrokerUnavailable: the broker does not answer.
     """
-    try:
-        with app.connection_for_read() as connection:
-            # Kombu would try again for six seconds, and somebody waits for the answer.
-            connection.ensure_connection(max_retries=1, interval_start=0)
-            yield connection
-    except BROKER_ERRORS as error:
-        raise BrokerUnavailable(f"the broker does not answer: {error}") from error
+    with broker_errors(), app.connection_for_read() as connection:
+        # Kombu would try again for six seconds, and somebody waits for the answer.
+        connection.ensure_connection(max_retries=1, interval_start=0)
+        yield connection
 
 
 def work_queue(queue: str, lane: Lane = Lane.INTERACTIVE) -> Queue:

@@ -9,6 +9,7 @@ from kombu import Consumer, Queue
 
 from pipeline.graph import image_of
 from pipeline.queues import SLOTS, Lane, lane_queue, queue_of
+from pipeline.topology import asking
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +84,13 @@ class BulkLanes(bootsteps.StartStopStep):
 
 
 def images_at_work(app: Celery) -> set[tuple[str, int]]:
-    """The (docid, product_id) of the messages that living workers hold, by their own account."""
-    asked = app.control.inspect(timeout=ANSWER_SECONDS)
-    held = [*(asked.active() or {}).values(), *(asked.reserved() or {}).values()]
+    """The (docid, product_id) of the messages that living workers hold, by their own account.
+
+    Raises:
+        BrokerUnavailable: they cannot be asked.
+    """
+    with asking(app) as connection:
+        asked = app.control.inspect(timeout=ANSWER_SECONDS, connection=connection)
+        held = [*(asked.active() or {}).values(), *(asked.reserved() or {}).values()]
     found = (image_of(task["args"]) for tasks in held for task in tasks)
     return {image for image in found if image is not None}

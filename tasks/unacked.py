@@ -20,6 +20,7 @@ from typing import Any
 from celery import Celery
 
 from pipeline.queues import Lane, Stage, lane_queue
+from pipeline.topology import asking, broker_errors
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +85,13 @@ def keys(name: str) -> dict[str, str]:
 
 
 def give_back(app: Celery, name: str) -> int:
-    """Put back all messages that the process ``name`` had taken; returns how many."""
+    """Put back all messages that the process ``name`` had taken; returns how many.
+
+    Raises:
+        BrokerUnavailable: the broker does not answer.
+    """
     options: dict[str, Any] = {**app.conf.broker_transport_options, **keys(name)}
-    with app.connection_for_write(transport_options=options) as connection:
+    with broker_errors(), app.connection_for_write(transport_options=options) as connection:
         channel = connection.channel()
         # The exchange's type must be known for the message to find its queue again.
         for queue in app.amqp.queues.values():
@@ -103,9 +108,12 @@ def images_in_flight(app: Celery) -> set[tuple[str, int]]:
     A message that a worker was just taking when it was killed is in neither place: kombu takes it
     from the queue and notes it in two steps. What is queued by the records and not found here has
     lost its message. Reads every waiting message: called only when something seems to be lost.
+
+    Raises:
+        BrokerUnavailable: the broker does not answer.
     """
     found = set()
-    with app.connection_for_read() as connection:
+    with asking(app) as connection:
         client = connection.channel().client
         for raw in _messages(client):
             try:

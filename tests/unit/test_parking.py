@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from celery import Celery, Task
+from celery.app.control import Inspect
 from celery.exceptions import Reject, Retry, TimeLimitExceeded
 
 import tasks
 from pipeline.dead_letters import Parking
 from pipeline.errors import (
+    BrokerUnavailable,
     ConfigurationError,
     FetchFailed,
     InvalidMessage,
@@ -28,6 +30,7 @@ from pipeline.settings import Settings
 from tasks.foreign import Foreign
 from tasks.jobs import Job
 from tasks.parking import ParkingTask
+from tasks.rabbitmq import images_at_work
 from tasks.runtime import Runtime
 from tasks.stage import Run, StageTask
 
@@ -286,6 +289,17 @@ def test_a_foreign_message_that_meets_any_error_is_parked_whole(
         assert task.run(foreign)["outcome"] == "parked"
     letter = place.letter()
     assert (letter.exception, letter.args) == (type(error).__name__, [text])
+
+
+def test_workers_that_cannot_be_asked_are_a_broker_that_is_away(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reset(*_: object, **__: object) -> None:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr(Inspect, "active", reset)
+    with pytest.raises(BrokerUnavailable, match="reset by peer"):
+        images_at_work(place.app)
 
 
 def test_parking_twice_is_one_record(place: Place) -> None:
