@@ -1,5 +1,22 @@
-"""The same site as the service tests."""
+"""The same site as the service tests, and what a run of chaos came to as the last line of all."""
 
-from tests.services.conftest import site
+import sys
 
-__all__ = ["site"]
+from tests.services.conftest import (
+    milvus_server,
+    milvus_url,
+    redis_url,
+    s3_server,
+    s3_url,
+    site,
+)
+
+__all__ = ["milvus_server", "milvus_url", "redis_url", "s3_server", "s3_url", "site"]
+
+COUNTS = ""
+
+
+def pytest_unconfigure() -> None:
+    """After pytest's own summary."""
+    if COUNTS:
+        sys.stdout.write(COUNTS + "\n")

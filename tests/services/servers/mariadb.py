@@ -88,19 +88,25 @@ def running(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def started(folder: Path, *options: str) -> Iterator[Server]:
-    """A server of its own in a folder."""
+def started(folder: Path, *options: str, port: int = 0) -> Iterator[Server]:
+    """A server of its own in a folder; in the same folder it is started again on its data."""
     daemon = shutil.which("mariadbd", path="/usr/sbin:/usr/bin:/usr/local/bin")
     install = shutil.which("mariadb-install-db")
     if daemon is None or install is None:
         pytest.skip(f"no MariaDB answers or is installed, and {SETTING} names none")
-    data, log, socket, port = folder / "data", folder / "log", folder / "socket", free_port()
-    own = ["--no-defaults", f"--datadir={data}"]
-    subprocess.run(
-        [install, *own, "--auth-root-authentication-method=normal", "--skip-test-db"],
-        check=True,
-        capture_output=True,
+    data, log, socket, port = (
+        folder / "data",
+        folder / "log",
+        folder / "socket",
+        port or free_port(),
     )
+    own = ["--no-defaults", f"--datadir={data}"]
+    if not data.exists():
+        subprocess.run(
+            [install, *own, "--auth-root-authentication-method=normal", "--skip-test-db"],
+            check=True,
+            capture_output=True,
+        )
     command = [
         daemon,
         *own,

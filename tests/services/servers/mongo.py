@@ -68,9 +68,12 @@ def running(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def started(folder: Path, *options: str, address: str = "/") -> Iterator[Server]:
-    """SecantusDB with more options; ``address`` is what follows its host and port."""
-    port, log = free_port(), folder / "log"
+def started(folder: Path, *options: str, address: str = "/", port: int = 0) -> Iterator[Server]:
+    """SecantusDB with more options; ``address`` is what follows its host and port.
+
+    In the same folder it is started again on its data.
+    """
+    port, log = port or free_port(), folder / "log"
     # Without the first option a killed server loses writes that it has answered.
     command = [PROGRAM, "--sync-on-commit", "--port", str(port), *options]
     with log.open("wb") as output:
