@@ -15,7 +15,7 @@ def of_four_letters(term: str) -> int:
     [
         ("Hair-Cut, men's!", ["hair", "cut", "men", "s"]),
         ("  ", []),
-        ("ﬁsh ＡＣ", ["fish", "ac"]),
+        ("\ufb01sh", ["fish"]),
         ("मेहंदी के बाल", ["मेहंदी", "के", "बाल"]),
         ("24x7 café", ["24x7", "café"]),
     ],
