@@ -13,7 +13,7 @@ from api import alt_texts, pictures
 from api.problems import problem_responses
 from api.wiring import Services, ServicesOf, application
 from pipeline.catalogue import Reason, contract_reasons, image_findings, in_words
-from pipeline.errors import ObjectMissing, UnknownBusiness
+from pipeline.errors import UnknownBusiness
 from pipeline.looks import Looks
 from pipeline.messages import DocId, ProductId
 from pipeline.records import (
@@ -23,7 +23,7 @@ from pipeline.records import (
     ImageMetadata,
     ImageState,
 )
-from pipeline.stores.objects import CACHE_CONTROL, check_key, content_type_of
+from pipeline.stores.objects import CACHE_CONTROL, check_public_key, content_type_of
 
 NEEDS = ("documents", "objects")
 MOST_BUSINESSES = 100
@@ -292,10 +292,7 @@ def stored_object(
 
     S3 serves them itself, under an address that is signed here and holds for some days.
     """
-    try:
-        check_key(key)
-    except ValueError as error:
-        raise ObjectMissing(f"no object {key}") from error
+    check_public_key(key)
     if direct := services.stores.objects.direct_url(key, request.method):
         # The signature can end before any time named here does: the keys of a role change.
         return RedirectResponse(direct, headers={"Cache-Control": "no-cache"})

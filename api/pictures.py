@@ -8,9 +8,9 @@ from fastapi import APIRouter, Header, Path, Response
 
 from api.problems import problem_responses
 from api.wiring import ServicesOf
-from pipeline.errors import InvalidMessage, ObjectMissing
+from pipeline.errors import InvalidMessage
 from pipeline.smaller import CONTENT_TYPE, WIDTHS
-from pipeline.stores.objects import CACHE_CONTROL, KEY, check_key
+from pipeline.stores.objects import CACHE_CONTROL, KEY, check_public_key
 
 router = APIRouter(tags=["pictures"])
 
@@ -69,10 +69,7 @@ async def picture(
     """The picture under a content-addressed name, so many pixels wide: it never changes."""
     if width not in WIDTHS:
         raise InvalidMessage(f"width: one of {SIZES}, not {width}")
-    try:
-        check_key(key)
-    except ValueError as error:
-        raise ObjectMissing(f"no object {key}") from error
+    check_public_key(key)
     tag = f'"{key.rpartition("/")[2]}-{width}"'
     headers = {"Cache-Control": CACHE_CONTROL, "ETag": tag, "X-Content-Type-Options": "nosniff"}
     if tag in if_none_match and await services.smaller_versions.exists(key):

@@ -27,6 +27,7 @@ from pipeline.queues import Lane, Stage
 from pipeline.reconcile import is_stuck
 from pipeline.records import AltSource, CatalogueImage, ImageMetadata, ImageState
 from pipeline.stores import Stores
+from pipeline.stores.objects import PUBLIC_FOLDERS
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,6 @@ ImageKey = tuple[str, int]
 AT_ONCE = 500
 # Dead letters of one business that are looked through for those of deleted images.
 MOST_LETTERS = 10_000
-FOLDERS = ("enhanced/", "originals/")
 WAITING = (ImageState.ACCEPTED, ImageState.QUEUED)
 
 
@@ -147,7 +147,7 @@ class Consistency:
     def _objects(self) -> Iterator[_Damage]:
         """Both lists come in the order of their keys, so that neither is ever held."""
         objects = self._stores.objects
-        stored = self._counted("objects", chain.from_iterable(map(objects.keys, FOLDERS)))
+        stored = self._counted("objects", chain.from_iterable(map(objects.keys, PUBLIC_FOLDERS)))
         for key, is_stored in differences(stored, self._stores.documents.every_object_key()):
             yield from self._orphans(key) if is_stored else self._lost(key)
 

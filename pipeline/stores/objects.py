@@ -4,7 +4,12 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
-KEY = re.compile(r"[a-z0-9][a-z0-9.]*(/[a-z0-9][a-z0-9.]*)*")
+from pipeline.errors import ObjectMissing
+
+# `=` and `-` are of the folders of partitioned data: `date=2026-11-26`.
+KEY = re.compile(r"[a-z0-9][a-z0-9.=-]*(/[a-z0-9][a-z0-9.=-]*)*")
+# What pages show. Nothing else that lies here is anybody's to read.
+PUBLIC_FOLDERS = ("enhanced/", "originals/")
 KEY_LENGTH = 1024
 EXTENSIONS = {
     "image/jpeg": "jpg",
@@ -30,19 +35,35 @@ def content_type_of(key: str) -> str:
     return CONTENT_TYPES.get(key.rsplit(".", 1)[-1], UNKNOWN_TYPE)
 
 
+def is_key(key: str) -> bool:
+    """Whether an object can lie under it."""
+    return len(key) <= KEY_LENGTH and KEY.fullmatch(key) is not None
+
+
 def check_key(key: str) -> str:
     """The key.
 
     Raises:
         ValueError: no object can lie under it.
     """
-    if len(key) > KEY_LENGTH or not KEY.fullmatch(key):
+    if not is_key(key):
         raise ValueError(f"not a key of the object store: {key!r}")
     return key
 
 
+def check_public_key(key: str) -> str:
+    """The key.
+
+    Raises:
+        ObjectMissing: no object that pages may show can lie under it.
+    """
+    if not key.startswith(PUBLIC_FOLDERS) or not is_key(key):
+        raise ObjectMissing(f"no object {key}")
+    return key
+
+
 class ObjectStore(ABC):
-    """S3's part. Keys are relative, of ``[a-z0-9/.]``. May raise ``StoreUnavailable``."""
+    """S3's part. Keys are relative, of ``[a-z0-9/.=-]``. May raise ``StoreUnavailable``."""
 
     # The origin of the addresses of ``direct_url``: pages have to allow pictures from there.
     origin = ""

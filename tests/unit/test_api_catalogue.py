@@ -210,3 +210,14 @@ def test_what_is_no_object_is_not_found(reader: TestClient, key: str) -> None:
     answer = reader.get(f"/objects/{key}")
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/objects/", "/pictures/320/"])
+def test_what_is_stored_beside_the_photos_is_nobodys_to_read(
+    writer: TestClient, own_shops: Services, path: str
+) -> None:
+    key = "online/queries/date=2026-11-26/hour=04.parquet"
+    own_shops.stores.objects.put(key, b"what people typed")
+    answer = writer.get(f"{path}{key}")
+    assert answer.status_code == 404
+    assert b"typed" not in answer.content

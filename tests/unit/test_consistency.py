@@ -302,6 +302,14 @@ def told(findings: list[Finding]) -> list[tuple[Kind, str, str]]:
     return [(one.kind, one.what, one.outcome) for one in findings]
 
 
+def test_queries_kept_for_retraining_are_no_orphans(stores, check):
+    key = "online/queries/date=2026-11-26/hour=04.parquet"
+    stores.objects.put(key, b"queries")
+    made_old(stores, key)
+    assert check(mend=True) == []
+    assert stores.objects.exists(key)
+
+
 def test_where_everything_agrees_nothing_is_found(check: Callable[..., list[Finding]]) -> None:
     assert check() == []
 

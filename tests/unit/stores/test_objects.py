@@ -59,13 +59,20 @@ def test_an_object_says_since_when_it_is_there(objects):
 
 
 def test_keys_come_in_order_and_by_prefix(objects):
-    keys = ["enhanced/ab/1.jpg", "originals.bin", "originals/ab/2.png", "originals/b/1.jpg"]
+    keys = [
+        "enhanced/ab/1.jpg",
+        "online/queries/date=2026-11-26/hour=04.parquet",
+        "originals.bin",
+        "originals/ab/2.png",
+        "originals/b/1.jpg",
+    ]
     for key in reversed(keys):
         objects.put(key, b"x")
     assert list(objects.keys()) == keys
-    assert list(objects.keys("originals/")) == keys[2:]
-    assert list(objects.keys("originals/a")) == keys[2:3]
-    assert list(objects.keys("originals")) == keys[1:]
+    assert list(objects.keys("online/queries/date=2026-11-2")) == keys[1:2]
+    assert list(objects.keys("originals/")) == keys[3:]
+    assert list(objects.keys("originals/a")) == keys[3:4]
+    assert list(objects.keys("originals")) == keys[2:]
     assert list(objects.keys("none/")) == []
 
 
@@ -79,6 +86,8 @@ def test_keys_come_in_order_and_by_prefix(objects):
         "originals//a.jpg",
         "originals/",
         ".hidden",
+        "=a",
+        "originals/-a",
         "originals/A.jpg",
         "a\\b",
         "a\n",
