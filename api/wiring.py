@@ -29,8 +29,8 @@ from models.errors import ModelError
 from models.image_text import ImageTextEncoder
 from models.text import TextEncoder
 from pipeline.backlog import Backlog
-from pipeline.dead_letters import ErrorQueues
 from pipeline.embeddings import TextEmbeddings
+from pipeline.error_queues import ErrorQueues
 from pipeline.errors import BrokerUnavailable, ConfigurationError, StoreUnavailable
 from pipeline.forgetting import Forgetting
 from pipeline.graph import Sender

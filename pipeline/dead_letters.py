@@ -4,18 +4,17 @@ import base64
 import json
 import socket
 import traceback as tracebacks
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from celery import Celery
-from kombu import Connection
 
 from pipeline.errors import BrokerUnavailable
 from pipeline.metrics import count_dead_letter
 from pipeline.queues import error_queue
 from pipeline.records import DeadLetter, ImageState
 from pipeline.stores.documents import DocumentStore
-from pipeline.topology import BROKER_ERRORS, kept_queue, work_queue
+from pipeline.topology import BROKER_ERRORS, kept_queue
 
 Publish = Callable[[str, dict[str, Any]], None]
 """Publishes JSON straight to a queue, durable; raises unless the broker took it."""
@@ -65,112 +64,6 @@ class Publisher:
             raise BrokerUnavailable(f"the broker did not take the message: {error}") from error
 
 
-class ErrorQueues:
-    """The error queues, from which nobody takes messages but to replay or to drop them.
-
-    Args:
-        app: the Celery application whose broker is used.
-    """
-
-    def __init__(self, app: Celery) -> None:
-        self._app = app
-
-    def send_back(self, queue: str, body: bytes, properties: dict[str, Any]) -> None:
-        """Send a message as it came to ``queue``.
-
-        Raises:
-            BrokerUnavailable: the broker did not confirm it.
-        """
-        try:
-            with self._app.producer_pool.acquire(block=True) as producer:
-                producer.publish(
-                    body,
-                    exchange="",
-                    routing_key=queue,
-                    declare=[work_queue(queue)],
-                    content_type=properties.get("content_type") or "application/json",
-                    content_encoding=_encoding(body),
-                    headers=properties.get("headers") or {},
-                    delivery_mode=2,
-                    retry=True,
-                    retry_policy=self._app.conf.task_publish_retry_policy,
-                    confirm_timeout=CONFIRM_SECONDS,
-                )
-        except BROKER_ERRORS as error:
-            raise BrokerUnavailable(f"the broker did not take the message: {error}") from error
-
-    def withdraw(self, queue: str, keys: frozenset[str]) -> int:
-        """Take the dead letters with these keys out of ``error.<queue>``; returns how many.
-
-        Raises:
-            BrokerUnavailable: the broker does not answer.
-        """
-        name = error_queue(queue)
-        try:
-            with self._app.connection_for_write() as connection:
-                if connection.transport.driver_type == "redis":
-                    return _withdraw_from_list(connection.default_channel, name, keys)
-                return _withdraw_from_queue(connection, name, keys)
-        except BROKER_ERRORS as error:
-            raise BrokerUnavailable(f"the broker does not answer: {error}") from error
-
-
-def _withdraw_from_list(channel: Any, name: str, keys: frozenset[str]) -> int:
-    found = 0
-    for item in channel.client.lrange(name, 0, -1):
-        if _key(base64.b64decode(json.loads(item)["body"])) in keys:
-            found += channel.client.lrem(name, 1, item)
-    return found
-
-
-def _withdraw_from_queue(connection: Connection, name: str, keys: frozenset[str]) -> int:
-    """Turn the queue over once: what stays is published anew before it is acknowledged.
-
-    Giving a message back instead counts as a delivery, of which quorum queues allow so many.
-    """
-    with connection.channel() as channel:
-        producer = connection.Producer(channel)
-        kept_queue(name)(channel).declare()
-        found = 0
-        for _ in range(channel.queue_declare(name, passive=True).message_count):
-            message = channel.basic_get(name)
-            if message is None:
-                break
-            body = message.body
-            raw = body.encode() if isinstance(body, str) else bytes(body)
-            if _key(raw) in keys:
-                found += 1
-            else:
-                producer.publish(
-                    raw,
-                    exchange="",
-                    routing_key=name,
-                    content_type=message.properties.get("content_type"),
-                    content_encoding=message.properties.get("content_encoding"),
-                    headers=message.properties.get("application_headers"),
-                    delivery_mode=2,
-                    confirm_timeout=CONFIRM_SECONDS,
-                )
-            channel.basic_ack(message.delivery_tag)
-    return found
-
-
-def _encoding(body: bytes) -> str:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return "binary"
-    return "utf-8"
-
-
-def _key(body: bytes) -> str:
-    """The key of a dead letter by its message; empty where it is not one of ours."""
-    try:
-        return str(json.loads(body)["key"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return ""
-
-
 class Parking:
     """Parks failures.
 
@@ -191,12 +84,16 @@ class Parking:
         for step in self.steps(letter, ends_image=ends_image):
             step()
 
+    def record(self, letter: DeadLetter) -> None:
+        """Keep what people are shown of a failure whose message lies in its error queue."""
+        self._documents.park(_record(letter))
+
     def steps(self, letter: DeadLetter, *, ends_image: bool) -> list[Callable[[], object]]:
         """What ``park`` does, in its order; each may be repeated alone until it works."""
         queue, body = error_queue(letter.queue), letter.model_dump(mode="json")
         steps: list[Callable[[], object]] = [
             lambda: self._publish(queue, body),
-            lambda: self._documents.park(_record(letter)),
+            lambda: self.record(letter),
         ]
         if ends_image and letter.product_id is not None and letter.generation is not None:
             fence = (letter.docid, letter.product_id, letter.generation)
@@ -209,15 +106,16 @@ class Parking:
 def drop_letters(
     documents: DocumentStore, withdraw: Withdraw, letters: Iterable[DeadLetter]
 ) -> int:
-    """Forget dead letters, the records first; returns how many records there were."""
-    count = 0
+    """Forget dead letters; returns how many records there were.
+
+    The records go last: it is by them that the same call, after a kill, finds what is left.
+    """
     keys: dict[str, set[str]] = {}
     for letter in letters:
-        count += documents.drop_dead_letter(letter.key)
         keys.setdefault(letter.queue, set()).add(letter.key)
     for queue, parked in keys.items():
         withdraw(queue, frozenset(parked))
-    return count
+    return sum(documents.drop_dead_letter(key) for parked in keys.values() for key in parked)
 
 
 def letter_from(
@@ -253,6 +151,51 @@ def letter_from(
         traceback=trace[-TRACEBACK_LIMIT:],
         host=socket.gethostname(),
     )
+
+
+def letter_as_it_came(
+    *,
+    queue: str,
+    task_id: str,
+    error: BaseException,
+    raw: bytes,
+    headers: Mapping[str, Any],
+    **properties: str,
+) -> DeadLetter:
+    """A dead letter for a message that was not run; it can be sent again as it came.
+
+    Args:
+        raw: its body.
+        properties: what else it takes to send it, such as its content type.
+    """
+    letter = letter_from(
+        queue=queue,
+        task=str(headers.get("task", ""))[:200],
+        task_id=task_id,
+        error=error,
+        args=_readable(raw),
+    )
+    whole = {"args": [_text(raw)], "kwargs": _plain({**properties, "headers": dict(headers)})}
+    return letter.model_copy(update=whole)
+
+
+def _readable(raw: bytes) -> list[Any]:
+    """The arguments that a body seems to hold, for the ids of the image in them."""
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        return []
+    if isinstance(body, list) and body and isinstance(body[0], list):
+        return body[0]
+    return [body]
+
+
+def _text(raw: bytes) -> str:
+    """The body as text; in base64, and saying so, where it is none."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return f"base64:{base64.b64encode(raw).decode()}"
 
 
 def _record(letter: DeadLetter) -> DeadLetter:

@@ -13,7 +13,8 @@ from celery import Celery
 from celery.canvas import Signature, chain, group
 
 from pipeline.backlog import Backlog, backlog
-from pipeline.dead_letters import CONFIRM_SECONDS, ErrorQueues
+from pipeline.dead_letters import CONFIRM_SECONDS
+from pipeline.error_queues import ErrorQueues
 from pipeline.errors import BrokerUnavailable, ConfigurationError
 from pipeline.joins import server_version
 from pipeline.messages import ImageMessage

@@ -37,9 +37,9 @@ class Replayed:
 class Replayer:
     """Sends again what was parked.
 
-    An entry goes when the broker has confirmed the new message, first the record, then the message
-    in the error queue. A kill in between, or two replays at once, sends the image's graph once
-    more, and its stages find their work done.
+    An entry goes when the broker has confirmed the new message, first the message in the error
+    queue, then the record, by which it is found. A kill in between, or two replays at once, sends
+    the image's graph once more, and its stages find their work done.
 
     Args:
         documents: where the records are.
@@ -108,7 +108,7 @@ def _message(letter: DeadLetter) -> tuple[bytes, dict[str, Any]]:
     (text,) = letter.args
     scheme, colon, coded = text.partition("base64:")
     body = base64.b64decode(coded) if colon and not scheme else text.encode()
-    return body, {"content_type": known.get("content_type"), "headers": known.get("headers")}
+    return body, known
 
 
 def _task(letter: DeadLetter) -> tuple[bytes, dict[str, Any]]:

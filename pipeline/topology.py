@@ -22,7 +22,8 @@ from pipeline.queues import QUEUES, Lane, error_queue, lane_queue
 
 # Named in the arguments of all others: what cannot be routed is kept, not dropped. The publisher's
 # confirm says nothing about it, for a message without a queue is confirmed, too.
-UNROUTED_QUEUE = error_queue("unrouted")
+UNROUTED = "unrouted"
+UNROUTED_QUEUE = error_queue(UNROUTED)
 _UNROUTED = Exchange("justlens.unrouted", type="fanout", durable=True)
 
 # A topic exchange, because delayed messages on quorum queues are held in a worker's slot with a
@@ -102,7 +103,8 @@ def work_queue(queue: str, lane: Lane = Lane.INTERACTIVE) -> Queue:
 
 def kept_queue(name: str) -> Queue:
     """A queue that nobody of ours consumes: dead letters, events for others."""
-    return Queue(name, _DEAD, routing_key=name, durable=True, queue_arguments=dict(_QUORUM))
+    exchange = _UNROUTED if name == UNROUTED_QUEUE else _DEAD
+    return Queue(name, exchange, routing_key=name, durable=True, queue_arguments=dict(_QUORUM))
 
 
 def work_queues() -> list[Queue]:
@@ -117,10 +119,7 @@ def declare(connection: Connection) -> None:
         Exception: the connection's own errors; a queue that exists with other arguments is one.
     """
     with connection.channel() as channel:
-        Queue(UNROUTED_QUEUE, _UNROUTED, durable=True, queue_arguments=dict(_QUORUM))(
-            channel
-        ).declare()
-        for name in QUEUES:
+        for name in (*QUEUES, UNROUTED):
             kept_queue(error_queue(name))(channel).declare()
         for queue in work_queues():
             queue(channel).declare()

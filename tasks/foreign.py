@@ -14,7 +14,7 @@ from celery.exceptions import TaskPredicate
 from kombu.message import Message
 
 from pipeline.bridge import job_from, start_of
-from pipeline.dead_letters import letter_from
+from pipeline.dead_letters import letter_as_it_came
 from pipeline.errors import InvalidMessage
 from pipeline.graph import Sender
 from pipeline.ingest import Intake
@@ -97,36 +97,12 @@ class Foreign(ParkingTask):
 
     def _park(self, foreign: dict[str, Any], raw: bytes, error: Exception) -> None:
         log.warning("a message in %s is parked: %s", foreign["queue"], error)
-        headers = foreign["headers"] or {}
-        letter = letter_from(
+        letter = letter_as_it_came(
             queue=foreign["queue"],
-            task=str(headers.get("task", ""))[:200],
             task_id=self.request.id,
             error=error,
-            args=_readable(raw),
-        ).model_copy(
-            update={
-                "args": [_text(raw)],
-                "kwargs": {"content_type": foreign["content_type"], "headers": headers},
-            }
+            raw=raw,
+            headers=foreign["headers"] or {},
+            content_type=foreign["content_type"],
         )
         park_letter(self.app, letter, ends_image=False)
-
-
-def _readable(raw: bytes) -> list[Any]:
-    """The arguments that a body seems to hold, for the ids of the image in them."""
-    try:
-        body = json.loads(raw)
-    except (ValueError, RecursionError):
-        return []
-    if isinstance(body, list) and body and isinstance(body[0], list):
-        return body[0]
-    return [body]
-
-
-def _text(raw: bytes) -> str:
-    """The body as text; in base64, and saying so, where it is none."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return f"base64:{base64.b64encode(raw).decode()}"

@@ -10,9 +10,11 @@ from typing import Any
 from celery.exceptions import TaskPredicate
 
 from pipeline.backlog import depths
+from pipeline.dead_letters import Parking, Publisher
 from pipeline.errors import TransientError
 from pipeline.graph import Sender
 from pipeline.reconcile import reconcile
+from pipeline.unrecorded import Unrecorded
 from tasks.parking import ParkingTask, park
 from tasks.runtime import runtime
 from tasks.worker import certain_messages, recover_from_dead_workers
@@ -51,23 +53,26 @@ class Reconcile(Job):
     _last = -math.inf
 
     def work(self) -> dict[str, Any]:
-        """Returns how many images were sent again."""
+        """Returns how many images were sent again, and how many dead letters got their record."""
         here = runtime()
         now = time.monotonic()
         if now - self._last < here.settings.reconcile_every / 2:
-            return {"sent": 0}
+            return {"sent": 0, "parked": 0}
         self._last = now
         recover_from_dead_workers(self.app)
-        sender = Sender(self.app)
+        sender, documents = Sender(self.app), here.stores.documents
+        waiting = sender.backlog()
         sent = reconcile(
-            here.stores.documents,
+            documents,
             sender,
-            depths(sender.backlog()),
+            depths(waiting),
             here.settings,
             time.time(),
             partial(certain_messages, self.app),
         )
-        return {"sent": sent}
+        parking = Parking(documents, Publisher(self.app))
+        parked = Unrecorded(documents, sender.error_queues, parking).park(waiting)
+        return {"sent": sent, "parked": parked}
 
 
 class ForgetEvents(Job):

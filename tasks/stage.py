@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from celery.exceptions import Ignore, Reject, TaskPredicate
 
 from pipeline import failures
-from pipeline.dead_letters import ErrorQueues
+from pipeline.error_queues import ErrorQueues
 from pipeline.errors import DeadlinePassed, PoisonMessage, StoreUnavailable
 from pipeline.forgetting import Forgetting
 from pipeline.keys import stage_key

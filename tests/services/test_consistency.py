@@ -5,7 +5,8 @@ import pytest
 
 from pipeline.backlog import depths
 from pipeline.consistency import Consistency, Finding, Kind
-from pipeline.dead_letters import ErrorQueues, Parking, Publisher
+from pipeline.dead_letters import Parking, Publisher
+from pipeline.error_queues import ErrorQueues
 from pipeline.forgetting import Forgetting
 from pipeline.graph import Sender
 from pipeline.records import AltTag, ImageState
