@@ -31,6 +31,7 @@ ADDRESSES = {
     "objects": "JUSTLENS_OBJECTS_URL",
     "vectors": "JUSTLENS_VECTORS_URL",
     "events": "JUSTLENS_EVENTS_URL",
+    "shadow": "JUSTLENS_EVENTS_URL",
     "keys": "JUSTLENS_RELATIONAL_URL",
     "broker": "JUSTLENS_BROKER_URL",
     "joins": "JUSTLENS_RESULT_URL",

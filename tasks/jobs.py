@@ -76,12 +76,16 @@ class Reconcile(Job):
 
 
 class ForgetEvents(Job):
-    """Removes impressions and clicks that have been kept long enough; beat calls it every hour."""
+    """Removes impressions, clicks and comparisons with challengers that have been kept long enough;
+    beat calls it every hour."""
 
     name = "forget_events"
 
     def work(self) -> dict[str, Any]:
-        """Returns how many events were removed."""
+        """Returns how many were removed."""
         here = runtime()
-        days = here.settings.events_days
-        return {"forgotten": here.stores.events.forget(time.time() - days * DAY) if days else 0}
+        if not here.settings.events_days:
+            return {"forgotten": 0}
+        before = time.time() - here.settings.events_days * DAY
+        forgotten = here.stores.events.forget(before)
+        return {"forgotten": forgotten + here.stores.shadow.forget(before)}

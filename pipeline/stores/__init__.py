@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipeline.stores.events import Events
     from pipeline.stores.objects import ObjectStore
     from pipeline.stores.relational import Directory
+    from pipeline.stores.shadow import ShadowRecords
     from pipeline.stores.vectors import VectorStore
 
 # Scheme of an address to the class that serves it. A class is imported when its scheme is asked
@@ -38,6 +39,7 @@ VECTORS = {
 EVENTS = dict.fromkeys(
     ("sqlite", "mysql+pymysql", "mariadb+pymysql"), "pipeline.stores.events:Events"
 )
+SHADOW = dict.fromkeys(EVENTS, "pipeline.stores.shadow:ShadowRecords")
 KEYS = dict.fromkeys(RELATIONAL, "pipeline.stores.api_keys:ApiKeys")
 
 
@@ -50,6 +52,7 @@ class Stores:
     objects: "ObjectStore"
     vectors: "VectorStore"
     events: "Events"
+    shadow: "ShadowRecords"
     keys: "ApiKeys"
 
     def check(self) -> dict[str, str]:
@@ -67,6 +70,7 @@ class Stores:
         self.directory.close()
         self.vectors.close()
         self.events.close()
+        self.shadow.close()
         self.keys.close()
 
 
@@ -83,6 +87,7 @@ def open_stores(settings: Settings) -> Stores:
     )
     vectors = _class("vectors_url", settings, VECTORS)(settings.vectors_url)
     events = _class("events_url", settings, EVENTS)(settings.events_url)
+    shadow = _class("events_url", settings, SHADOW)(settings.events_url)
     keys = _class("relational_url", settings, KEYS)(settings.relational_url)
     return Stores(
         documents=timed(documents, "documents"),
@@ -90,6 +95,7 @@ def open_stores(settings: Settings) -> Stores:
         objects=timed(objects, "objects"),
         vectors=timed(vectors, "vectors"),
         events=timed(events, "events"),
+        shadow=timed(shadow, "shadow"),
         keys=timed(keys, "keys"),
     )
 

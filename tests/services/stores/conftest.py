@@ -14,10 +14,20 @@ from pipeline.stores.documents_mongo import MongoDocuments
 from pipeline.stores.events import Events
 from pipeline.stores.objects_s3 import S3Objects
 from pipeline.stores.relational import Directory
+from pipeline.stores.shadow import ShadowRecords
 from pipeline.stores.vectors_milvus import MilvusVectors
-from tests.unit.stores.conftest import Opener, directory, documents, events, keys, objects, vectors
+from tests.unit.stores.conftest import (
+    Opener,
+    directory,
+    documents,
+    events,
+    keys,
+    objects,
+    shadow,
+    vectors,
+)
 
-__all__ = ["directory", "documents", "events", "keys", "objects", "vectors"]
+__all__ = ["directory", "documents", "events", "keys", "objects", "shadow", "vectors"]
 
 
 def prepared(store: Callable[..., Any], *arguments: str) -> Opener:
@@ -42,6 +52,11 @@ def open_directory(mysql_url: str) -> Opener:
 @pytest.fixture
 def open_events(mysql_url: str) -> Opener:
     return prepared(Events, mysql_url)
+
+
+@pytest.fixture
+def open_shadow(mysql_url: str) -> Opener:
+    return prepared(ShadowRecords, mysql_url)
 
 
 @pytest.fixture

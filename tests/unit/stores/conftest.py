@@ -18,6 +18,7 @@ from pipeline.stores.events import Events
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.objects_folder import FolderObjects
 from pipeline.stores.relational import Directory
+from pipeline.stores.shadow import ShadowRecords
 from pipeline.stores.vectors import VectorStore
 from pipeline.stores.vectors_sqlite import SqliteVectors
 
@@ -59,6 +60,11 @@ def open_events(tmp_path: Path) -> Opener:
 
 
 @pytest.fixture
+def open_shadow(tmp_path: Path) -> Opener:
+    return Opener(ShadowRecords, (f"sqlite:///{tmp_path}/new/e.db",))
+
+
+@pytest.fixture
 def open_keys(tmp_path: Path) -> Opener:
     return Opener(ApiKeys, (f"sqlite:///{tmp_path}/new/r.db",))
 
@@ -92,6 +98,13 @@ def vectors(open_vectors: Opener) -> Iterator[VectorStore]:
 @pytest.fixture
 def events(open_events: Opener) -> Iterator[Events]:
     store = open_events()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def shadow(open_shadow: Opener) -> Iterator[ShadowRecords]:
+    store = open_shadow()
     yield store
     store.close()
 
