@@ -20,6 +20,7 @@ from pipeline.alt_text import plainest
 from pipeline.errors import JustLensError
 from pipeline.queries import LONGEST_QUERY, fold
 from pipeline.ranking import Picture
+from pipeline.retraining.comparison import Question
 from pipeline.serving import BusinessPictures, Page
 
 BUSINESSES = 25
@@ -135,11 +136,9 @@ def _render(
 def _results(services: Services, query: str, number: int) -> Results:
     named, docids = _found(services, query)
     start = (number - 1) * BUSINESSES
-    page = services.serving.page(
-        docids[start : start + BUSINESSES],
-        query=query,
-        limit=services.settings.carousel_size,
-    )
+    shown = tuple(docids[start : start + BUSINESSES])
+    question = Question(shown, query=query, limit=services.settings.carousel_size)
+    page = services.shadow.follow(question, lambda: services.serving.page(**question.options()))
     return Results(query, number, page, named, more=len(docids) > start + BUSINESSES)
 
 

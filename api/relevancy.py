@@ -12,6 +12,7 @@ from api.problems import problem_responses
 from api.wiring import ServicesOf, application
 from pipeline.messages import CatId, DocId
 from pipeline.queries import LONGEST_QUERY, Resolution
+from pipeline.retraining.comparison import Question
 from pipeline.serving import LIMIT, BusinessPictures, Page
 
 NEEDS = ("documents", "directory", "vectors", "text_encoder")
@@ -79,7 +80,10 @@ def of_business(
     services: ServicesOf, docid: Annotated[DocId, Path()], wanted: Annotated[Wanted, Query()]
 ) -> OneBusiness:
     """The static and dynamic pictures of one business, its carousel, what is enhanced."""
-    page = services.serving.business(docid, **wanted.model_dump())
+    question = Question((docid,), **wanted.model_dump())
+    page = services.shadow.follow(
+        question, lambda: services.serving.business(docid, **wanted.model_dump())
+    )
     (business,) = page.businesses
     own = {name: getattr(business, name) for name in _OF_BUSINESS}
     return OneBusiness(**own, resolution=page.resolution, degraded=page.degraded)
@@ -92,7 +96,8 @@ def of_business(
 )
 def of_page(services: ServicesOf, page: PageRequest) -> Page:
     """Up to 100 businesses in the order asked for; ids that are not known are listed apart."""
-    return services.serving.page(**page.model_dump())
+    question = Question(tuple(page.docids), **page.model_dump(exclude={"docids"}))
+    return services.shadow.follow(question, lambda: services.serving.page(**question.options()))
 
 
 @router.get(

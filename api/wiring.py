@@ -38,6 +38,7 @@ from pipeline.ingest import Intake
 from pipeline.queues import Stage
 from pipeline.records import CatalogueImage
 from pipeline.replay import Replayer
+from pipeline.retraining.shadow import Shadow, pair_of
 from pipeline.serving import Serving
 from pipeline.settings import Settings, settings
 from pipeline.smaller import SmallerVersions
@@ -74,6 +75,7 @@ class Services:
 
     def __init__(self, settings: Settings, broker: Broker | None = None) -> None:
         self.settings = settings
+        self.challenger: Serving | None = None
         self.stores = open_stores(settings)
         self._broker = broker
         self._warming = threading.Lock()
@@ -149,6 +151,16 @@ class Services:
         )
 
     @cached_property
+    def shadow(self) -> Shadow:
+        """What puts a share of the questions to the challenger, too, if there is one."""
+        return Shadow(
+            lambda: pair_of(self.serving, self.challenger),
+            self.stores.shadow.save,
+            self.settings.shadow_share,
+            self.settings.shadow_waiting,
+        )
+
+    @cached_property
     def smaller_versions(self) -> SmallerVersions:
         """Smaller versions of pictures, for pages."""
         return SmallerVersions(
@@ -187,6 +199,8 @@ class Services:
 
     def close(self) -> None:
         """Give connections back."""
+        self.shadow.close()
+        del self.shadow
         self.stores.close()
 
     def _broker_trouble(self) -> str:

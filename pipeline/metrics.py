@@ -58,6 +58,11 @@ MODEL_LOAD_SECONDS = Gauge(
 DEGRADED_ANSWERS = Counter(
     "justlens_degraded_answers", "Answers that did without vectors or a model."
 )
+SHADOWED = Counter(
+    "justlens_shadow_questions",
+    "Questions that the challenger was to answer, too, by what came of it.",
+    ("outcome",),
+)
 
 
 def count_dead_letter(queue: str, exception: str) -> None:

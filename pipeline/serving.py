@@ -133,6 +133,11 @@ class Serving:
         self._turns = threading.BoundedSemaphore(settings.pages_at_once)
         self.resolver = QueryResolver(stores.directory, text, pieces, cache=settings.model_dir)
 
+    @property
+    def text_model(self) -> str:
+        """Identity of the text model that it answers by."""
+        return self._text.model
+
     def warm_up(self) -> None:
         """Make the scorer for the vocabulary in force, so that no query waits for it."""
         if self.resolver.vocabulary()[1]:

@@ -217,7 +217,37 @@ class Settings(BaseSettings):
     )
 
     events_days: int = Field(
-        180, description="Days that impressions and clicks are kept; 0: for good.", ge=0
+        180,
+        description="Days that impressions, clicks and comparisons are kept; 0: for good.",
+        ge=0,
+    )
+
+    shadow_share: float = Field(
+        0.05, description="Share of the questions that a challenger is asked, too.", ge=0, le=1
+    )
+    shadow_waiting: int = Field(
+        32, description="Most answers that wait to be compared; further ones are left out.", ge=1
+    )
+    shadow_least: int = Field(
+        500, description="Comparisons before there is a verdict on a challenger.", ge=2
+    )
+    shadow_agreement: float = Field(
+        0.7, description="Least share of businesses with the same first picture.", ge=0, le=1
+    )
+    shadow_psi: float = Field(
+        0.25, description="Most that the scores may drift: population stability index.", ge=0
+    )
+    shadow_ks: float = Field(
+        0.2, description="The same: Kolmogorov-Smirnov statistic, where it is significant.", ge=0
+    )
+    shadow_ks_p: float = Field(
+        0.01, description="The statistic is significant below this p-value.", gt=0, le=1
+    )
+    shadow_errors: float = Field(
+        0.01, description="Most of a challenger's answers that may fail, a share.", ge=0, le=1
+    )
+    shadow_latency: float = Field(
+        1.5, description="Most that its median latency may be, in those of the champion.", gt=0
     )
 
     weight_description: float = 0.25
