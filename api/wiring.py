@@ -23,6 +23,7 @@ from api import operations, problems
 from api.access import Door
 from api.body_limit import BodyLimit
 from api.rate_limits import RateLimits
+from api.servings import Answering, Servings
 from api.shields import Cors, SecurityHeaders
 from api.visitors import Visitors
 from models.errors import ModelError
@@ -43,6 +44,7 @@ from pipeline.serving import Serving
 from pipeline.settings import Settings, settings
 from pipeline.smaller import SmallerVersions
 from pipeline.stores import open_stores
+from pipeline.text_spaces import BASE, fetch
 from pipeline.workers import RollCall
 
 log = logging.getLogger(__name__)
@@ -125,21 +127,36 @@ class Services:
     @cached_property
     def image_text_encoder(self) -> ImageTextEncoder:
         """The model whose space pictures lie in; not loaded yet."""
+        return self._image_text_encoder(self.text_encoder)
+
+    def _image_text_encoder(self, text: TextEncoder) -> ImageTextEncoder:
         encoder = self._model(
             "image_text",
             self.settings.image_text_encoder,
-            text_encoder=self.text_encoder,
+            text_encoder=text,
             **self.settings.image_text_options(),
         )
         return cast(ImageTextEncoder, encoder)
 
-    @cached_property
+    @property
     def serving(self) -> Serving:
         """Answers for pages of businesses."""
+        return self.servings.current().serving
+
+    @cached_property
+    def servings(self) -> Servings:
+        """What answers, by the space of its text model."""
+        return Servings(self.stores.documents, self._open_space)
+
+    def _open_space(self, name: str) -> Answering:
         text, image_text = self.text_encoder, self.image_text_encoder
+        if name != BASE:
+            folder = fetch(self.stores.objects, name, self.settings.model_dir)
+            text = cast(TextEncoder, self._model("text", "onnx", folder=folder, identity=name))
+            image_text = self._image_text_encoder(text)
         vectors = self.stores.vectors
         space = _guarded(lambda: image_text.space)()
-        return Serving(
+        serving = Serving(
             self.stores,
             TextEmbeddings(_guarded(text), text.identity, vectors),
             TextEmbeddings(
@@ -148,7 +165,9 @@ class Services:
             _guarded(text.pieces),
             _guarded(image_text.background_names),
             self.settings,
+            name,
         )
+        return Answering(text, serving)
 
     @cached_property
     def shadow(self) -> Shadow:
@@ -177,15 +196,17 @@ class Services:
             troubles["broker"] = self._broker_trouble()
         if "text_encoder" in needs:
             waits = "warming up" if self._warming.locked() else ""
-            troubles["text_encoder"] = waits if self.text_encoder.is_loaded else "not loaded yet"
+            is_loaded = self.servings.current().encoder.is_loaded
+            troubles["text_encoder"] = waits if is_loaded else "not loaded yet"
         return troubles
 
     def warm_up(self) -> None:
         """Load what the first query would wait for; until then ``checks`` says so."""
         with self._warming:
             try:
-                self.text_encoder.load()
-                self.serving.warm_up()
+                answering = self.servings.current()
+                answering.encoder.load()
+                answering.serving.warm_up()
             except (ModelError, ConfigurationError, StoreUnavailable) as error:
                 log.warning("queries are answered without meaning for now: %s", error)
                 return

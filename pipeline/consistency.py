@@ -28,6 +28,7 @@ from pipeline.reconcile import is_stuck
 from pipeline.records import AltSource, CatalogueImage, ImageMetadata, ImageState
 from pipeline.stores import Stores
 from pipeline.stores.objects import PUBLIC_FOLDERS
+from pipeline.text_spaces import text_spaces
 
 log = logging.getLogger(__name__)
 
@@ -287,7 +288,7 @@ class Consistency:
         keys = [_key(row) for row in rows]
         documents, vectors = self._stores.documents, self._stores.vectors
         known = documents.metadata(keys)
-        scores = documents.scored_images(keys)
+        scores = documents.scored_images(keys, text_spaces(documents).serving)
         pictures = vectors.known_images("picture", keys)
         descriptions = vectors.known_images("description", keys)
         alt_texts = self._stores.directory.alt_texts_of(keys)

@@ -192,11 +192,13 @@ class Card(Record):
 class ImageRelevance(Record):
     """A row of ``imgrel``: one image scored against one category of its business.
 
+    ``space``: the retrained text model that the score comes from; empty: the one of the settings.
     ``score`` is in 0..1; none under ``ANY_CATEGORY``. ``parts`` holds each part of the score
     beside its raw cosine. ``quality``, ``one_class`` and ``card`` are the image's own: the same in
-    all of its rows.
+    all of its rows of one space.
     """
 
+    space: str = ""
     docid: str
     catid: int
     product_id: int

@@ -29,6 +29,7 @@ from pipeline.scoring import Scorer
 from pipeline.settings import Settings
 from pipeline.stores import Stores
 from pipeline.stores.page_images import PageScores
+from pipeline.text_spaces import BASE
 from pipeline.vocabulary import BACKGROUND, WordWeights, current_background
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ class Serving:
         pieces: into how many pieces the text encoder breaks a word.
         fillers: names that fill up a small background set; asked for only when one is made.
         settings: weights and sizes.
+        space: of the text model whose scores are stored.
     """
 
     def __init__(
@@ -121,8 +123,10 @@ class Serving:
         pieces: Callable[[str], int],
         fillers: Callable[[], Sequence[str]],
         settings: Settings,
+        space: str = BASE,
     ) -> None:
         self._stores = stores
+        self._space = space
         self._text = text
         self._image_text = image_text
         self._fillers = fillers
@@ -210,7 +214,7 @@ class Serving:
         ]
         shown = [view for view in views if not view.closed]
         documents = self._stores.documents
-        images = documents.page({view.docid: view.catids for view in shown})
+        images = documents.page({view.docid: view.catids for view in shown}, self._space)
         unlisted = [view.docid for view in shown if not view.is_listed]
         live = self._live(unlisted, request, degraded)
         aims = {view.docid: view.aim(live.get(view.docid)) for view in views}

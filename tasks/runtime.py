@@ -1,19 +1,26 @@
 """What a worker process has one of: stores, models, pixel budget, isolation, watchdog."""
 
+import logging
 import threading
 from functools import cached_property, lru_cache
 from typing import Any
 
 import models
 from models.base import Model
+from models.errors import ModelError
 from pipeline.embeddings import TextEmbeddings
+from pipeline.errors import ObjectMissing
 from pipeline.pixel_budget import PixelBudget
+from pipeline.rescoring import Rescoring, Space
 from pipeline.scoring import Scorer
 from pipeline.settings import Settings, settings
 from pipeline.stores import Stores, open_stores
+from pipeline.text_spaces import BASE, fetch, text_spaces
 from pipeline.vocabulary import WordWeights, current_background
 from tasks.isolation import Isolation
 from tasks.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
 
 
 class Runtime:
@@ -25,7 +32,8 @@ class Runtime:
         self.pixels = PixelBudget(settings.pixels_in_flight)
         self._models: dict[str, Model] = {}
         self._lock = threading.RLock()
-        self._scorer: tuple[str, Scorer] | None = None
+        self._scorers: dict[str, tuple[str, Scorer]] = {}
+        self._rescorings: dict[str, Rescoring] = {}
 
     @cached_property
     def stores(self) -> Stores:
@@ -69,13 +77,7 @@ class Runtime:
                     options = self.settings.describer_options()
                 elif kind in ("enhancer", "text_enhancer"):
                     options = self.settings.enhancer_options(kind)
-                self._models[kind] = models.create(
-                    kind,
-                    names[kind],
-                    weights=self.settings.model_dir,
-                    threads=self.settings.threads,
-                    **options,
-                )
+                self._models[kind] = self._make(kind, names[kind], **options)
             return self._models[kind]
 
     @cached_property
@@ -94,9 +96,73 @@ class Runtime:
 
     def scorer(self) -> Scorer:
         """The scorer for the vocabulary as it stands."""
+        return self._current_scorer(BASE, self.text_embeddings, self.image_text_embeddings)
+
+    def rescorings(self) -> list[Rescoring]:
+        """What writes images into the spaces of retrained text models, of each that is kept up.
+
+        A model that cannot be had is left out unless it serves: a cut-over writes what is missing.
+        """
+        spaces = text_spaces(self.stores.documents)
+        with self._lock:
+            for name in self._rescorings.keys() - {*spaces.retrained}:
+                del self._rescorings[name]
+                self._scorers.pop(name, None)
+        found = []
+        for name in spaces.retrained:
+            try:
+                found.append(self.rescoring(name))
+            except (ObjectMissing, ModelError) as error:
+                if name == spaces.serving:
+                    raise
+                log.warning("nothing is written into the space of %s: %s", name, error)
+        return found
+
+    def rescoring(self, name: str) -> Rescoring:
+        """What writes images into the space of a retrained text model.
+
+        Raises:
+            ObjectMissing: the model was never published.
+        """
+        with self._lock:
+            if name not in self._rescorings:
+                self._rescorings[name] = self._open_space(name)
+            return self._rescorings[name]
+
+    def _open_space(self, name: str) -> Rescoring:
+        folder = fetch(self.stores.objects, name, self.settings.model_dir)
+        own = self._make("text", "onnx", folder=folder, identity=name)
+        base = self.model("image_text")
+        options = self.settings.image_text_options()
+        pictures = self._make(
+            "image_text", self.settings.image_text_encoder, text_encoder=own, **options
+        )
+        vectors = self.stores.vectors
+        text = TextEmbeddings(own, own.identity, vectors)
+        image_text = TextEmbeddings(
+            pictures.encode_names, pictures.space, vectors, pictures.classes
+        )
+        space = Space(
+            name=name,
+            encode=own,
+            text=text,
+            image_text=image_text,
+            among_texts=pictures.among_texts,
+            scorer=lambda: self._current_scorer(name, text, image_text),
+        )
+        return Rescoring(self.stores, space, base.space)
+
+    def _make(self, kind: str, name: str, **options: Any) -> Any:
+        weights, threads = self.settings.model_dir, self.settings.threads
+        return models.create(kind, name, weights=weights, threads=threads, **options)
+
+    def _current_scorer(
+        self, space: str, text: TextEmbeddings, image_text: TextEmbeddings
+    ) -> Scorer:
         version = self.stores.directory.vocabulary_version()
         with self._lock:
-            if self._scorer is None or self._scorer[0] != version:
+            kept = self._scorers.get(space)
+            if kept is None or kept[0] != version:
                 vocabulary = self.stores.directory.vocabulary()
                 background = current_background(
                     self.stores.documents,
@@ -105,15 +171,10 @@ class Runtime:
                     self.settings.background_size,
                     self.settings.background_least,
                 )
-                scorer = Scorer(
-                    self.settings,
-                    background,
-                    self.text_embeddings,
-                    self.image_text_embeddings,
-                    WordWeights(vocabulary),
-                )
-                self._scorer = (version, scorer)
-            return self._scorer[1]
+                weights = WordWeights(vocabulary)
+                scorer = Scorer(self.settings, background, text, image_text, weights)
+                kept = self._scorers[space] = version, scorer
+            return kept[1]
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ from pipeline.looks import SIGNATURE_VERSION, signature
 from pipeline.queues import Stage
 from pipeline.records import ANY_CATEGORY, Card, ImageMetadata, ImageRelevance
 from pipeline.scoring import Score
+from pipeline.text_spaces import text_spaces
 from tasks.describe import description_vector
 from tasks.stage import Run, StageTask
 from tasks.tag import picture_vector
@@ -46,6 +47,7 @@ class ScoreStage(StageTask):
             run.runtime.scorer().background.version,
             (settings.rules.least_side, settings.rules.most_text),
             SIGNATURE_VERSION,
+            text_spaces(run.runtime.stores.documents).retrained,
         )
 
     def work(self, run: Run) -> str:
@@ -85,6 +87,8 @@ class ScoreStage(StageTask):
                 )
             )
         here.stores.documents.save_relevance(rows)
+        for rescoring in here.rescorings():
+            rescoring.images(docid, [run.image.product_id])
         return f"{len(rows) - 1} categories"
 
 

@@ -252,6 +252,7 @@ def _hang(services: Services, docid: str, photo: Photo) -> None:
         mode="json", include={"alt_text", "description", "quality", "flags", "enhancement"}
     )
     stages = {f"stages.{name}": r.model_dump() for name, r in metadata.stages.items()}
+    stages[f"models.{Stage.TAG.value}"] = services.image_text_encoder.identity
     stores.documents.patch_metadata(docid, photo.product_id, row.generation, {**patch, **stages})
     card = Card(
         url=stores.objects.url(key),

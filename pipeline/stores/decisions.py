@@ -55,7 +55,7 @@ def is_same_photo(row: CatalogueImage, image: CatalogueImage) -> bool:
 
 
 def of_one_image(rows: Sequence[ImageRelevance]) -> tuple[str, int, int]:
-    """The docid, product_id and generation that rows of ``imgrel`` share.
+    """The docid, product_id and generation that rows of ``imgrel``, all of one space, share.
 
     Raises:
         ValueError: as for ``DocumentStore.save_relevance``.
@@ -63,6 +63,8 @@ def of_one_image(rows: Sequence[ImageRelevance]) -> tuple[str, int, int]:
     images = {(row.docid, row.product_id, row.generation) for row in rows}
     if len(images) != 1:
         raise ValueError(f"rows of exactly one image are wanted, not of {len(images)}")
+    if len({row.space for row in rows}) != 1:
+        raise ValueError("rows of one space are wanted")
     own = [row for row in rows if row.catid == ANY_CATEGORY]
     if len(own) != 1:
         raise ValueError(f"one row under {ANY_CATEGORY} is wanted, not {len(own)}")

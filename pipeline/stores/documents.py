@@ -230,38 +230,46 @@ class DocumentStore(ABC):
 
     @abstractmethod
     def save_relevance(self, rows: Sequence[ImageRelevance]) -> bool:
-        """Fenced: insert or replace the rows of one image under (docid, catid, product_id).
+        """Fenced: insert or replace the rows of one image under (space, docid, catid, product_id).
 
-        All ``rows`` are of one image, and one of them is that under ``ANY_CATEGORY``; rows of the
-        image under other categories are dropped.
+        All ``rows`` are of one image and one space, and one of them is that under
+        ``ANY_CATEGORY``; rows of the image in that space under other categories are dropped.
 
         Raises:
-            ValueError: the rows are of several images or of none, none is under
+            ValueError: the rows are of several images or spaces or of none, none is under
                 ``ANY_CATEGORY``, or they do not agree on what is the image's own.
         """
 
     @abstractmethod
     def patch_relevance(self, docid: str, product_id: int, generation: int, patch: Patch) -> bool:
-        """Fenced: set some fields in every row of one image, whatever its category; atomic.
+        """Fenced: set some fields in every row of one image, whatever space and category; atomic.
 
         Raises:
             ValueError: the patch does not fit the record; see ``pipeline.stores.patches``.
         """
 
     @abstractmethod
-    def relevance(self, docids: Sequence[str], catids: Sequence[int]) -> list[ImageRelevance]:
+    def relevance(
+        self, docids: Sequence[str], catids: Sequence[int], space: str = ""
+    ) -> list[ImageRelevance]:
         """Rows of the businesses under any of the categories, whole and checked."""
 
     @abstractmethod
-    def scored_images(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    def scored_images(
+        self, keys: Sequence[tuple[str, int]], space: str = ""
+    ) -> dict[tuple[str, int], int]:
         """The generation of the scores of (docid, product_id) pairs; those without are left out."""
 
     @abstractmethod
-    def every_scored(self) -> Iterator[tuple[str, int]]:
-        """(docid, product_id) of all images with scores, read in pages."""
+    def drop_space(self, space: str) -> None:
+        """Remove all rows of a space, some at a time; again is harmless."""
 
     @abstractmethod
-    def page(self, wanted: Mapping[str, Iterable[int]]) -> dict[str, PageImages]:
+    def every_scored(self) -> Iterator[tuple[str, int]]:
+        """(docid, product_id) of all images with scores in any space, read in pages."""
+
+    @abstractmethod
+    def page(self, wanted: Mapping[str, Iterable[int]], space: str = "") -> dict[str, PageImages]:
         """All images of businesses, each with its scores under the categories wanted of its own.
 
         One bounded indexed read of the pairs of a business and a category, however many businesses
@@ -269,6 +277,7 @@ class DocumentStore(ABC):
 
         Args:
             wanted: the categories by business; no category: the images without any score.
+            space: that the scores are of.
 
         Returns:
             The images of every business of ``wanted``, by its docid.

@@ -49,6 +49,7 @@ from pipeline.stores.decisions import Acceptance, acceptance, counted_up, of_one
 from pipeline.stores.documents import STAGE_RECORDS, DocumentStore, PixelFact, WantedLetters
 from pipeline.stores.mongo import MongoServer, reaching
 from pipeline.stores.mongo_collections import (
+    INDEX_WITHOUT_SPACE,
     KINDS,
     PAGE_INDEX,
     RELEVANCE_KEY,
@@ -75,7 +76,7 @@ LONGEST_PAUSE = 0.05
 PAGE_BATCH = 10_000
 
 IMAGE_IDENTITY = ("docid", "product_id", "generation")
-RELEVANCE_IDENTITY = (*IMAGE_IDENTITY, "catid")
+RELEVANCE_IDENTITY = (*IMAGE_IDENTITY, "space", "catid")
 METADATA_IDENTITY = ("_id", "generation", "dropped")
 
 # Documents of a collection that is read from end to end, at a time.
@@ -406,13 +407,17 @@ class MongoDocuments(DocumentStore):
     @reaching
     def save_relevance(self, rows: Sequence[ImageRelevance]) -> bool:
         docid, product_id, generation = of_one_image(rows)
+        space = rows[0].space
         new = {row.catid: {**_fields(row), "dropped": False} for row in rows}
         for _ in _attempts():
             row = self._standing(docid, product_id, generation)
             if row is None:
                 return False
-            left = [one for one in row.relevance if one["catid"] not in new]
-            changed = self._changed(row, row.image, [*new.values(), *_emptied(left)])
+            others = [one for one in row.relevance if one["space"] != space]
+            left = [
+                one for one in row.relevance if one["space"] == space and one["catid"] not in new
+            ]
+            changed = self._changed(row, row.image, [*new.values(), *_emptied(left), *others])
             if changed:
                 self._settle(changed)
                 break
@@ -435,16 +440,22 @@ class MongoDocuments(DocumentStore):
         return True
 
     @reaching
-    def relevance(self, docids: Sequence[str], catids: Sequence[int]) -> list[ImageRelevance]:
-        found = self._pages(StoredRelevance, docid__in=docids, catid__in=catids, dropped=False)
+    def relevance(
+        self, docids: Sequence[str], catids: Sequence[int], space: str = ""
+    ) -> list[ImageRelevance]:
+        found = self._pages(
+            StoredRelevance, space=space, docid__in=docids, catid__in=catids, dropped=False
+        )
         return _read(ImageRelevance, found.hint(PAGE_INDEX))
 
     @reaching
-    def scored_images(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    def scored_images(
+        self, keys: Sequence[tuple[str, int]], space: str = ""
+    ) -> dict[tuple[str, int], int]:
         if not keys:  # MongoDB refuses an empty $or.
             return {}
         own = [
-            {"docid": docid, "catid": ANY_CATEGORY, "product_id": product_id}
+            {"space": space, "docid": docid, "catid": ANY_CATEGORY, "product_id": product_id}
             for docid, product_id in keys
         ]
         found = self._primary(StoredRelevance).find({"$or": own, "dropped": False})
@@ -453,17 +464,32 @@ class MongoDocuments(DocumentStore):
             for one in found.batch_size(PAGE_BATCH)
         }
 
+    @reaching
+    def drop_space(self, space: str) -> None:
+        in_space = {"space": space, "catid": ANY_CATEGORY, "dropped": False}
+        for found in self._walk(StoredRelevance, "_id", KEY_FIELDS, in_space):
+            for _ in _attempts():
+                row = self._row(found["docid"], found["product_id"])
+                if row is None:
+                    break
+                own = [one for one in row.relevance if one["space"] == space]
+                others = [one for one in row.relevance if one["space"] != space]
+                changed = self._changed(row, row.image, [*others, *_emptied(own)])
+                if changed:
+                    self._settle(changed)
+                    break
+
     def every_scored(self) -> Iterator[tuple[str, int]]:
         own = {"catid": ANY_CATEGORY, "dropped": False}
         for found in self._walk(StoredRelevance, "_id", KEY_FIELDS, own):
             yield found["docid"], found["product_id"]
 
     @reaching
-    def page(self, wanted: Mapping[str, Iterable[int]]) -> dict[str, PageImages]:
+    def page(self, wanted: Mapping[str, Iterable[int]], space: str = "") -> dict[str, PageImages]:
         if not wanted:  # MongoDB refuses an empty $or.
             return {}
         pairs = [
-            {"docid": docid, "catid": {"$in": [ANY_CATEGORY, *catids]}}
+            {"space": space, "docid": docid, "catid": {"$in": [ANY_CATEGORY, *catids]}}
             for docid, catids in wanted.items()
         ]
         found = self._pages(StoredRelevance, __raw__={"$or": pairs, "dropped": False})
@@ -583,6 +609,11 @@ class MongoDocuments(DocumentStore):
 
     @reaching
     def prepare(self) -> None:
+        # What an earlier release, which knew no spaces, has left.
+        scores = self._primary(StoredRelevance)
+        scores.update_many({"space": {"$exists": False}}, {"$set": {"space": ""}})
+        if INDEX_WITHOUT_SPACE in scores.index_information():
+            scores.drop_index(INDEX_WITHOUT_SPACE)
         self._server.prepare()
 
     @reaching
@@ -795,7 +826,8 @@ def _as_row(found: Fields) -> _Row:
     return _Row(
         _decoded(CatalogueImage, found),
         found["version"],
-        found["relevance"],
+        # Earlier releases knew no spaces.
+        [{"space": "", **one} for one in found["relevance"]],
         found.get("unsettled"),
     )
 

@@ -64,9 +64,11 @@ R = TypeVar("R", bound=Record)
 
 # A message comes back within minutes; a count that nobody asked for in so long is of no use.
 DELIVERIES_KEPT_SECONDS = 30 * 86400
+# Businesses whose rows are removed in one transaction: other writers are let by in between.
+DROPPED_AT_ONCE = 50
 
 IMAGE_IDENTITY = ("docid", "product_id", "generation")
-RELEVANCE_IDENTITY = (*IMAGE_IDENTITY, "catid")
+RELEVANCE_IDENTITY = (*IMAGE_IDENTITY, "space", "catid")
 
 TABLES = MetaData()
 
@@ -128,6 +130,7 @@ Index("facts_by_object", _fact_object, _pixel_facts.c.sha256, sqlite_where=_HAS_
 _relevance = Table(
     "imgrel",
     TABLES,
+    Column("space", String, primary_key=True, server_default=""),
     Column("docid", String, primary_key=True),
     Column("catid", BigInteger, primary_key=True),
     Column("product_id", BigInteger, primary_key=True),
@@ -343,16 +346,18 @@ _EVERY_PIXEL_HASH = (
     .order_by(_pixel_facts.c.sha256)
 )
 _ADD_RELEVANCE = insert(_relevance)
+_IN_SPACE = _relevance.c.space == bindparam("of_space")
 _own = _relevance.alias("own")
 _READ_RELEVANCE = select(_relevance, _own.c.quality, _own.c.one_class, _own.c.card).join_from(
     _relevance,
     _own,
-    (_own.c.docid == _relevance.c.docid)
+    (_own.c.space == _relevance.c.space)
+    & (_own.c.docid == _relevance.c.docid)
     & (_own.c.catid == ANY_CATEGORY)
     & (_own.c.product_id == _relevance.c.product_id),
 )
 _READ_RELEVANCE_OF = _READ_RELEVANCE.where(
-    _among(_relevance.c.docid, "docids"), _among(_relevance.c.catid, "catids")
+    _IN_SPACE, _among(_relevance.c.docid, "docids"), _among(_relevance.c.catid, "catids")
 )
 _READ_RELEVANCE_OF_IMAGE = _READ_RELEVANCE.where(_is_image(_relevance))
 # For the driver itself, in two rows of columns: the images of businesses, and their scores under
@@ -363,20 +368,25 @@ _READ_PAGE = """
 SELECT json_group_array(asked.key), json_group_array(product_id), json_group_array(quality),
     json_group_array(one_class), json_group_array(findings), json_group_array(hex(looks)),
     group_concat(card, char(10))
-FROM json_each(:docids) AS asked CROSS JOIN imgrel ON docid = asked.value AND catid = 0
+FROM json_each(:docids) AS asked
+CROSS JOIN imgrel ON space = :space AND docid = asked.value AND catid = 0
 UNION ALL
 SELECT json_group_array(asked.key), json_group_array(product_id), json_group_array(score),
     NULL, NULL, NULL, group_concat(parts, char(10))
 FROM json_each(:pairs) AS asked
-CROSS JOIN imgrel ON docid = asked.value ->> '$[0]' AND catid = asked.value ->> '$[1]'
+CROSS JOIN imgrel ON space = :space
+    AND docid = asked.value ->> '$[0]' AND catid = asked.value ->> '$[1]'
 """
 _READ_SCORED = (
     select(_relevance.c.docid, _relevance.c.product_id, _relevance.c.generation)
     .join_from(_pairs, _relevance, _is_of_pair(_relevance))
-    .where(_relevance.c.catid == ANY_CATEGORY)
+    .where(_relevance.c.catid == ANY_CATEGORY, _IN_SPACE)
 )
 _EVERY_SCORED = _every_key(_relevance)
 _DROP_RELEVANCE = delete(_relevance).where(_is_image(_relevance))
+_DROP_RELEVANCE_IN_SPACE = _DROP_RELEVANCE.where(_IN_SPACE)
+_SOME_OF_SPACE = select(_relevance.c.docid).distinct().where(_IN_SPACE).limit(DROPPED_AT_ONCE)
+_DROP_SPACE_OF = delete(_relevance).where(_IN_SPACE, _among(_relevance.c.docid, "docids"))
 _new_delivery = insert(_deliveries)
 _COUNT_DELIVERY = _new_delivery.on_conflict_do_update(
     index_elements=["task_id"],
@@ -630,7 +640,9 @@ class SqliteDocuments(DocumentStore):
         with self._database.writing() as connection:
             if not _stands(connection, docid, product_id, generation):
                 return False
-            _replace_relevance(connection, docid, product_id, rows)
+            of_space = {**_of(docid, product_id), "of_space": rows[0].space}
+            connection.execute(_DROP_RELEVANCE_IN_SPACE, of_space)
+            _add_relevance(connection, rows)
             return True
 
     def patch_relevance(self, docid: str, product_id: int, generation: int, patch: Patch) -> bool:
@@ -640,27 +652,42 @@ class SqliteDocuments(DocumentStore):
             found = connection.execute(_READ_RELEVANCE_OF_IMAGE, _of(docid, product_id)).all()
             changed = [patched(_relevance_of(row), patch, RELEVANCE_IDENTITY) for row in found]
             if changed:
-                _replace_relevance(connection, docid, product_id, changed)
+                connection.execute(_DROP_RELEVANCE, _of(docid, product_id))
+                _add_relevance(connection, changed)
             return True
 
-    def relevance(self, docids: Sequence[str], catids: Sequence[int]) -> list[ImageRelevance]:
-        asked = {"docids": _listed(docids), "catids": _listed(catids)}
+    def relevance(
+        self, docids: Sequence[str], catids: Sequence[int], space: str = ""
+    ) -> list[ImageRelevance]:
+        asked = {"docids": _listed(docids), "catids": _listed(catids), "of_space": space}
         with self._database.reading() as connection:
             return [_relevance_of(row) for row in connection.execute(_READ_RELEVANCE_OF, asked)]
 
-    def scored_images(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    def scored_images(
+        self, keys: Sequence[tuple[str, int]], space: str = ""
+    ) -> dict[tuple[str, int], int]:
+        asked = {"pairs": _listed(keys), "of_space": space}
         with self._database.reading() as connection:
-            rows = connection.execute(_READ_SCORED, {"pairs": _listed(keys)})
+            rows = connection.execute(_READ_SCORED, asked)
             return {(docid, product_id): generation for docid, product_id, generation in rows}
+
+    def drop_space(self, space: str) -> None:
+        of_space = {"of_space": space}
+        while True:
+            with self._database.writing() as connection:
+                docids = connection.execute(_SOME_OF_SPACE, of_space).scalars().all()
+                if not docids:
+                    return
+                connection.execute(_DROP_SPACE_OF, {**of_space, "docids": _listed(docids)})
 
     def every_scored(self) -> Iterator[tuple[str, int]]:
         rows = self._database.walk(_EVERY_SCORED, _BEFORE_ALL)
         yield from ((row.docid, row.product_id) for row in rows)
 
-    def page(self, wanted: Mapping[str, Iterable[int]]) -> dict[str, PageImages]:
+    def page(self, wanted: Mapping[str, Iterable[int]], space: str = "") -> dict[str, PageImages]:
         page = {docid: PageImages() for docid in wanted}
         pairs = [(docid, catid) for docid in page for catid in {*wanted[docid]} - {ANY_CATEGORY}]
-        asked = {"docids": _listed(page), "pairs": _listed(pairs)}
+        asked = {"docids": _listed(page), "pairs": _listed(pairs), "space": space}
         images, scores = self._database.rows(_READ_PAGE, asked)
         docids = list(page)
         places, *columns, looks = map(from_json, images[:-1])
@@ -786,16 +813,14 @@ def _drop_findings(connection: Connection, docid: str, product_id: int) -> None:
     connection.execute(_DROP_RELEVANCE, _of(docid, product_id))
 
 
-def _replace_relevance(
-    connection: Connection, docid: str, product_id: int, rows: Iterable[ImageRelevance]
-) -> None:
-    connection.execute(_DROP_RELEVANCE, _of(docid, product_id))
+def _add_relevance(connection: Connection, rows: Iterable[ImageRelevance]) -> None:
     connection.execute(_ADD_RELEVANCE, [_relevance_row(row) for row in rows])
 
 
 def _relevance_row(row: ImageRelevance) -> dict[str, Any]:
     is_own = row.catid == ANY_CATEGORY
     return {
+        "space": row.space,
         "docid": row.docid,
         "catid": row.catid,
         "product_id": row.product_id,
@@ -815,6 +840,7 @@ def _relevance_of(row: Any) -> ImageRelevance:
     """The record of a row of ``_READ_RELEVANCE``, whose last columns are the image's own."""
     *_, quality, one_class, card = row
     return ImageRelevance(
+        space=row.space,
         docid=row.docid,
         catid=row.catid,
         product_id=row.product_id,

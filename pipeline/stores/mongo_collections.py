@@ -19,8 +19,10 @@ from mongoengine import (
 # A message comes back within minutes; a count that nobody asked for in so long is of no use.
 DELIVERIES_KEPT_SECONDS = 30 * 86400
 
-RELEVANCE_KEY = ("docid", "catid", "product_id")
-PAGE_INDEX = "page"
+RELEVANCE_KEY = ("space", "docid", "catid", "product_id")
+PAGE_INDEX = "page_of_space"
+# Unique, so that it would let in one space only.
+INDEX_WITHOUT_SPACE = "page"
 
 
 class Stored(DynamicDocument):
@@ -85,6 +87,7 @@ class StoredMetadata(Stored):
 class StoredRelevance(Stored):
     """An ``ImageRelevance`` of a version of its image; ``dropped``: emptied."""
 
+    space = StringField(required=True)
     docid = StringField(required=True)
     catid = IntField(required=True)
     product_id = IntField(required=True)

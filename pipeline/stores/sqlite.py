@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, MetaData, event, inspect
+from sqlalchemy import Connection, Engine, MetaData, Table, event, inspect
 from sqlalchemy.engine import URL
 from sqlalchemy.schema import CreateColumn, CreateIndex
 
@@ -51,6 +51,8 @@ def prepare_engine(engine: Engine) -> None:
 
 def make_tables(connection: Connection, tables: MetaData) -> None:
     """Make the tables, and in a file of an earlier release the columns and indexes it lacks."""
+    for table in tables.sorted_tables:
+        _give_key(connection, table)
     tables.create_all(connection)
     for table in tables.sorted_tables:
         known = {column["name"] for column in inspect(connection).get_columns(table.name)}
@@ -60,6 +62,25 @@ def make_tables(connection: Connection, tables: MetaData) -> None:
                 connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
         for index in table.indexes:
             connection.execute(CreateIndex(index, if_not_exists=True))
+
+
+def _give_key(connection: Connection, table: Table) -> None:
+    """Copy a table of an earlier release whose primary key lacks a column; SQLite cannot add it."""
+    found = inspect(connection)
+    if not found.has_table(table.name):
+        return
+    key = found.get_pk_constraint(table.name)["constrained_columns"]
+    if key == [column.name for column in table.primary_key]:
+        return
+    known = ", ".join(column["name"] for column in found.get_columns(table.name))
+    for index in found.get_indexes(table.name):
+        connection.exec_driver_sql(f"DROP INDEX {index['name']}")
+    connection.exec_driver_sql(f"ALTER TABLE {table.name} RENAME TO {table.name}_before")
+    table.create(connection)
+    connection.exec_driver_sql(
+        f"INSERT INTO {table.name} ({known}) SELECT {known} FROM {table.name}_before"
+    )
+    connection.exec_driver_sql(f"DROP TABLE {table.name}_before")
 
 
 def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:

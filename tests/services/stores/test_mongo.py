@@ -173,8 +173,8 @@ class TestServers:
 class TestPreparation:
     def test_makes_the_indexes_however_often_and_by_whom_it_is_done(self, open_documents, database):
         run_side_by_side(prepare, [(open_documents,)] * 3)
-        pages = database.imgrel.index_information()["page"]
-        assert pages["key"] == [("docid", 1), ("catid", 1), ("product_id", 1)]
+        pages = database.imgrel.index_information()["page_of_space"]
+        assert pages["key"] == [*(("space", 1), ("docid", 1), ("catid", 1), ("product_id", 1))]
         assert pages["unique"]
         deliveries = database.deliveries.index_information()["counted_at_1"]
         assert deliveries["expireAfterSeconds"] == 30 * 86400
@@ -183,10 +183,26 @@ class TestPreparation:
         assert len(database.metadata.index_information()) == 2
         assert len(database.dead_letters.index_information()) == 5
 
+    def test_puts_scores_of_a_release_without_spaces_into_the_first_one(self, documents, database):
+        documents.accept_image(photo())
+        documents.save_relevance(rows_of(scored()))
+        database.imgrel.update_many({}, {"$unset": {"space": ""}})
+        of_image = database.catalogue_details.find_one({})["relevance"]
+        before = [{k: v for k, v in one.items() if k != "space"} for one in of_image]
+        database.catalogue_details.update_one({}, {"$set": {"relevance": before}})
+        database.imgrel.drop_index("page_of_space")
+        old = [("docid", 1), ("catid", 1), ("product_id", 1)]
+        database.imgrel.create_index(old, unique=True, name="page")
+        documents.prepare()
+        assert documents.relevance(["B1"], [3]) == [scored()]
+        documents.save_relevance(rows_of(scored(space="new@2")))
+        assert documents.patch_relevance(*KEY, 1, {"quality": 5.0})
+        assert documents.relevance(["B1"], [3]) == [scored(quality=5.0)]
+
     def test_that_was_forgotten_is_what_a_page_asks_for(self, documents, database):
         documents.accept_image(photo())
         documents.save_relevance(rows_of(scored()))
-        database.imgrel.drop_index("page")
+        database.imgrel.drop_index("page_of_space")
         with pytest.raises(ConfigurationError, match="justlens setup"):
             documents.page({"B1": [3]})
 
@@ -207,7 +223,7 @@ class TestPreparation:
         [page] = asked.commands
         command = {name: page[name] for name in ("find", "filter", "hint")}
         plan = database.command("explain", command)["queryPlanner"]["winningPlan"]
-        assert plan["inputStage"]["indexName"] == "page"
+        assert plan["inputStage"]["indexName"] == "page_of_space"
 
 
 class TestRecords:

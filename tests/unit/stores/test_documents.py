@@ -494,6 +494,56 @@ class TestRelevance:
         assert [one.docid for one in documents.images(docids)] == ["B1"]
 
 
+class TestSpaces:
+    """Scores of one image by several text models."""
+
+    @pytest.fixture
+    def spaces(self, documents, row) -> DocumentStore:
+        documents.save_relevance(
+            rows_of(*(scored(catid, space="new@2", score=0.9) for catid in (3, 4)))
+        )
+        return documents
+
+    def test_are_read_one_by_one(self, spaces):
+        assert spaces.relevance(["B1"], [3, 4]) == [scored()]
+        assert [one.catid for one in spaces.relevance(["B1"], [3, 4], "new@2")] == [3, 4]
+        assert spaces.page({"B1": [3]})["B1"].scores[3].values == {7: 0.5}
+        assert spaces.page({"B1": [3]}, "new@2")["B1"].scores[3].values == {7: 0.9}
+        assert not spaces.page({"B1": [3]}, "newer@3")["B1"].product_ids
+        assert spaces.scored_images([KEY], "new@2") == {KEY: 1}
+        assert spaces.scored_images([KEY], "newer@3") == {}
+
+    def test_are_replaced_one_by_one(self, spaces):
+        spaces.save_relevance(rows_of(scored(5, space="new@2")))
+        assert spaces.relevance(["B1"], [3, 4]) == [scored()]
+        assert [one.catid for one in spaces.relevance(["B1"], [3, 4, 5], "new@2")] == [5]
+
+    def test_share_what_is_the_image_s_own(self, spaces):
+        assert spaces.patch_relevance(*KEY, 1, {"card.alt": "A cup"})
+        for space in ("", "new@2"):
+            (found,) = spaces.relevance(["B1"], [3], space)
+            assert (found.card.alt, found.space) == ("A cup", space)
+
+    def test_go_together_when_the_image_goes(self, spaces):
+        spaces.delete_image(*KEY)
+        assert spaces.relevance(["B1"], [0, 3, 4]) == []
+        assert spaces.relevance(["B1"], [0, 3, 4], "new@2") == []
+
+    def test_are_dropped_without_the_others(self, spaces, small_pages):
+        for number in range(60):
+            spaces.accept_image(photo(docid=f"C{number}"))
+            spaces.save_relevance(rows_of(scored(docid=f"C{number}", space="new@2")))
+        for _ in range(2):
+            spaces.drop_space("new@2")
+        docids = ["B1", *(f"C{number}" for number in range(60))]
+        assert spaces.relevance(docids, [0, 3, 4], "new@2") == []
+        assert spaces.relevance(docids, [3]) == [scored()]
+
+    def test_cannot_be_mixed_in_one_write(self, documents, row):
+        with pytest.raises(ValueError, match="one space"):
+            documents.save_relevance(rows_of(scored(), scored(4, space="new@2")))
+
+
 class TestPage:
     """What a page reads."""
 

@@ -20,6 +20,7 @@ from pipeline.stores.database import Database
 from pipeline.stores.documents_sqlite import SqliteDocuments
 from pipeline.stores.relational import Directory
 from pipeline.stores.vectors_sqlite import SqliteVectors
+from tests.unit.stores.test_documents import rows_of, scored
 
 
 @pytest.fixture
@@ -41,8 +42,8 @@ def photo(product_id: int = 7) -> CatalogueImage:
 @pytest.mark.parametrize(
     ("statement", "searched"),
     [
-        ("_READ_PAGE", "SEARCH imgrel USING PRIMARY KEY (docid=? AND catid=?)"),
-        ("_READ_RELEVANCE_OF", "SEARCH imgrel USING PRIMARY KEY (docid=? AND catid=?)"),
+        ("_READ_PAGE", "SEARCH imgrel USING PRIMARY KEY (space=? AND docid=? AND catid=?)"),
+        ("_READ_RELEVANCE_OF", "SEARCH imgrel USING PRIMARY KEY (space=? AND docid=? AND catid=?)"),
         ("_DROP_RELEVANCE", "INDEX imgrel_of_image (docid=? AND product_id=?)"),
         ("_READ_METADATA", "(docid=? AND product_id=?)"),
         ("_READ_IMAGES_OF", "(docid=? AND product_id=?)"),
@@ -108,6 +109,29 @@ def test_a_file_of_an_earlier_release_is_given_the_columns_that_it_lacks(path):
     newer = AltTag(docid="B1", product_id=7, alttag="A run", score=0.1, generation=2)
     assert directory.save_alt_text(newer).generation == 2
     directory.close()
+
+
+def test_a_table_of_an_earlier_release_is_given_the_key_that_it_lacks(path):
+    earlier = SqliteDocuments(f"sqlite:///{path}")
+    earlier.accept_image(photo())
+    earlier.save_relevance(rows_of(scored()))
+    earlier.close()
+    with closing(sqlite3.connect(path)) as connection:
+        (made,) = connection.execute("SELECT sql FROM sqlite_master WHERE name='imgrel'").fetchone()
+        old = made.replace("space VARCHAR DEFAULT '' NOT NULL, ", "").replace("(space, ", "(")
+        assert old.count("space") == 0
+        columns = ", ".join(c[1] for c in connection.execute("PRAGMA table_info(imgrel)"))
+        known = columns.replace("space, ", "")
+        connection.execute("ALTER TABLE imgrel RENAME TO newer")
+        connection.execute(old)
+        connection.execute(f"INSERT INTO imgrel ({known}) SELECT {known} FROM newer")
+        connection.execute("DROP TABLE newer")
+        connection.commit()
+    documents = SqliteDocuments(f"sqlite:///{path}")
+    assert documents.relevance(["B1"], [3]) == [scored()]
+    documents.save_relevance(rows_of(scored(space="new@2")))
+    assert documents.relevance(["B1"], [3]) == [scored()]
+    documents.close()
 
 
 def test_every_connection_waits_logs_ahead_and_reaches_the_disk(documents):
