@@ -76,6 +76,12 @@ class Rescoring:
         self._space = space
         self._pictures = pictures
 
+    @property
+    def models(self) -> list[str]:
+        """The models whose vectors are of this space alone."""
+        found = (self._space.text.model, self._space.image_text.model)
+        return [model for model in found if model != self._pictures]
+
     def fill(self, step: Callable[[int], None] = lambda count: None) -> int:
         """Write all images that are missing in the space; returns how many those were.
 

@@ -60,6 +60,10 @@ class VectorStore(ABC):
     def delete_image(self, docid: str, product_id: int) -> None:
         """Drop all vectors of one image."""
 
+    @abstractmethod
+    def drop_model(self, model: str) -> None:
+        """Drop all vectors of texts and images that a model has made; again is harmless."""
+
     def prepare(self) -> None:  # noqa: B027 - what is embedded prepares itself
         """Make what the store needs on its server; safe to repeat, and to run beside others."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import grpc
@@ -241,6 +241,11 @@ class MilvusVectors(VectorStore):
         for name in self._collections.names("image_embeddings_"):
             self._collections.use(name, drop)
 
+    def drop_model(self, model: str) -> None:
+        kinds = get_args(ImageVectorKind)
+        for name in (_texts_of(model), *(_images_of(model, kind) for kind in kinds)):
+            self._collections.drop(name)
+
     def prepare(self) -> None:
         """Index and load the collections that exist; those of a new model are made as it saves.
 
@@ -352,6 +357,13 @@ class _Collections:
             # Somebody has dropped or released it, or Milvus Lite was started again.
             self._sizes.pop(name, None)
             return self._use(name, call, size, schema)
+
+    def drop(self, name: str) -> None:
+        """Remove a collection, if it is there."""
+        with self._store_errors():
+            client = self._connected()
+            client.drop_collection(self._address.prefix + name, timeout=CALL_SECONDS)
+        self._sizes.pop(name, None)
 
     def asked(self, call: Callable[[], Result]) -> Result:
         """What ``call`` returns, with our errors instead of Milvus's."""

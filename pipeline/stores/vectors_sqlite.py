@@ -27,6 +27,8 @@ from pipeline.stores.vectors import ImageVectorKind, VectorStore
 STORED = np.dtype("<f4")
 # 4,096 vectors of 384 numbers are 6 MiB: a search holds no more than two such chunks.
 SEARCHED_AT_ONCE = 4096
+# Removed in one transaction: other writers are let by in between.
+DROPPED_AT_ONCE = 1000
 
 TABLES = MetaData()
 
@@ -163,6 +165,15 @@ class SqliteVectors(VectorStore):
         one = (_images.c.docid == docid) & (_images.c.product_id == product_id)
         with self._database.writing() as connection:
             connection.execute(delete(_images).where(one))
+
+    def drop_model(self, model: str) -> None:
+        for table in (_texts, _images):
+            key = tuple_(*table.primary_key)
+            some = select(*table.primary_key).where(table.c.model == model).limit(DROPPED_AT_ONCE)
+            while True:
+                with self._database.writing() as connection:
+                    if not connection.execute(delete(table).where(key.in_(some))).rowcount:
+                        break
 
     def version(self) -> str:
         return self._database.version()

@@ -12,6 +12,7 @@ from api.wiring import Services
 from models import artefacts
 from pipeline.errors import ConfigurationError, ObjectMissing, StoreUnavailable
 from pipeline.records import ANY_CATEGORY, CatalogueImage, ImageRelevance
+from pipeline.retraining.changeover import ChangeOver
 from pipeline.stores.objects_folder import FolderObjects
 from pipeline.text_spaces import (
     FILES,
@@ -170,6 +171,47 @@ class TestFillingASpace:
         )
         documents.save_relevance([own])
         assert runtime.rescoring(challenger).fill() == 1
+
+
+class TestChangeOver:
+    @pytest.fixture
+    def changeover(self, own_shops, runtime) -> ChangeOver:
+        return ChangeOver(own_shops.stores, runtime.rescoring)
+
+    def test_goes_from_a_folder_to_serving_and_back(self, own_shops, changeover, tmp_path):
+        folder = swapped(tmp_path / "new", own_shops.settings.model_dir, "coffee", "pet")
+        name = changeover.challenge(folder, 2)
+        assert changeover.fill() == EVERY_PHOTO
+        assert changeover.cut_over() == TextSpaces(serving=name, previous="")
+        assert changeover.roll_back() == TextSpaces(serving="", challenger=name)
+        assert changeover.challenge(folder, 2) == name
+
+    def test_serves_nothing_that_is_missing_something(self, own_shops, changeover, challenger):
+        put_in_force(own_shops.stores.documents, TextSpaces(challenger=challenger))
+        looked_at = []
+        changeover.cut_over(looked_at.append)
+        assert sum(looked_at) == 2 * EVERY_PHOTO
+        assert len(rows(own_shops, "cafe", challenger)) == 3
+
+    def test_leaves_nothing_of_a_challenger_that_is_given_up(
+        self, own_shops, changeover, challenger, runtime
+    ):
+        stores = own_shops.stores
+        put_in_force(stores.documents, TextSpaces(challenger=challenger))
+        changeover.fill()
+        models = runtime.rescoring(challenger).models
+        assert len(models) == 2
+        assert changeover.drop() == TextSpaces()
+        assert rows(own_shops, "cafe", challenger) == []
+        for model in models:
+            for kind in ("picture", "description"):
+                assert stores.vectors.images(model, kind, ["cafe"]) == {}
+        assert len(rows(own_shops, "cafe", "")) == 3
+
+    def test_says_what_to_do_where_there_is_no_challenger(self, changeover):
+        for step in (changeover.fill, changeover.cut_over, changeover.drop):
+            with pytest.raises(ConfigurationError, match="retrain reembed"):
+                step()
 
 
 def fail_after(patched: pytest.MonkeyPatch, store: object, name: str, times: int) -> None:

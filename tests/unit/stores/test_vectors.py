@@ -42,6 +42,23 @@ def test_vectors_of_different_models_and_kinds_are_never_mixed(vectors):
     assert len(vectors.search_images("m1", "picture", unit(1), 10)) == 1
 
 
+def test_a_model_goes_with_all_of_its_vectors_and_no_others(vectors, monkeypatch):
+    monkeypatch.setattr("pipeline.stores.vectors_sqlite.DROPPED_AT_ONCE", 2)
+    for model in ("m1", "m2"):
+        vectors.save_texts(model, {text: unit(1) for text in "abc"})
+        for number in range(3):
+            vectors.save_image(model, "picture", "B1", number, unit(number))
+        vectors.save_image(model, "description", "B1", 1, unit(2))
+    for _ in range(2):
+        vectors.drop_model("m1")
+    assert vectors.texts("m1", ["a"]) == {}
+    for kind, count in (("picture", 3), ("description", 1)):
+        assert vectors.images("m1", kind, ["B1"]) == {}
+        assert len(vectors.images("m2", kind, ["B1"])) == count
+    vectors.save_texts("m1", {"a": unit(3)})
+    assert set(vectors.texts("m1", ["a", "b"])) == {"a"}
+
+
 def test_images_of_businesses_are_read_at_once(vectors):
     for number, (docid, product_id) in enumerate([("B1", 1), ("B1", 2), ("B2", 1), ("B3", 1)]):
         vectors.save_image("m", "picture", docid, product_id, unit(number))
