@@ -77,7 +77,6 @@ class Services:
 
     def __init__(self, settings: Settings, broker: Broker | None = None) -> None:
         self.settings = settings
-        self.challenger: Serving | None = None
         self.stores = open_stores(settings)
         self._broker = broker
         self._warming = threading.Lock()
@@ -173,7 +172,7 @@ class Services:
     def shadow(self) -> Shadow:
         """What puts a share of the questions to the challenger, too, if there is one."""
         return Shadow(
-            lambda: pair_of(self.serving, self.challenger),
+            lambda: pair_of(self.serving, self.servings.challenger()),
             self.stores.shadow.save,
             self.settings.shadow_share,
             self.settings.shadow_waiting,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from cli.retrain import retrain_app
 from pipeline.api_keys import Scope
 
 app = typer.Typer(
@@ -433,6 +434,8 @@ def drop_dead_letters(
     filters = Filters(queue, exception, docid, newer_than, older_than)
     drop(keys or [], filters, json_output=json_output)
 
+
+app.add_typer(retrain_app, name="retrain")
 
 keys = typer.Typer(
     help="Make, list and revoke the keys of the web applications.", no_args_is_help=True

@@ -37,6 +37,20 @@ class Pair:
     answer: Answer
 
 
+@dataclass(frozen=True)
+class Answered:
+    """What the challenger made of a question.
+
+    Attributes:
+        page: none where it failed with an error.
+        error: the error's name, or ``Degraded``; empty: it answered.
+    """
+
+    page: Page | None
+    seconds: float
+    error: str = ""
+
+
 def pair_of(champion: Serving, challenger: Serving | None) -> Pair | None:
     """The pair of what serves and what is to be compared with it, if there is one."""
     if challenger is None:
@@ -111,7 +125,7 @@ class Shadow:
 
     def _record(self, pair: Pair, question: Question, page: Page, seconds: float) -> None:
         try:
-            self._save([compared(pair, question, page, seconds)])
+            self._save([compared(pair, question, page, seconds, ask(pair, question))])
         except JustLensError as error:
             SHADOWED.labels("lost").inc()
             log.warning("a comparison with the challenger is lost: %s", error)
@@ -119,36 +133,41 @@ class Shadow:
             self._room.release()
 
 
-def compared(
-    pair: Pair, question: Question, page: Page, seconds: float, is_replay: bool = False
-) -> Comparison:
-    """Puts a question to the challenger, and compares; what it fails with is in the result."""
+def ask(pair: Pair, question: Question) -> Answered:
+    """Puts a question to the challenger; what it fails with is in the result."""
     began = time.perf_counter()
-    theirs, error = _asked(pair, question)
-    took = time.perf_counter() - began
-    SHADOWED.labels("failed" if error else "compared").inc()
+    page, error = None, ""
+    try:
+        page = pair.answer(question)
+    except JustLensError as raised:
+        log.warning("the challenger %s failed: %s", pair.challenger, raised)
+        error = type(raised).__name__
+    except Exception as raised:
+        # What breaks in a way that nobody thought of is what this is to find out.
+        log.exception("the challenger %s failed", pair.challenger)
+        error = type(raised).__name__
+    seconds = time.perf_counter() - began
+    return Answered(page, seconds, DEGRADED if page and page.degraded else error)
+
+
+def compared(
+    pair: Pair,
+    question: Question,
+    ours: Page,
+    seconds: float,
+    theirs: Answered,
+    is_replay: bool = False,
+) -> Comparison:
+    """What there is to record of an answer of the champion's and one of the challenger's."""
+    SHADOWED.labels("failed" if theirs.error else "compared").inc()
     return Comparison(
         champion=pair.champion,
         challenger=pair.challenger,
         question=question.key,
         query=question.words,
         champion_seconds=seconds,
-        challenger_seconds=took,
-        likeness=likeness(page, theirs) if theirs else None,
-        error=error,
+        challenger_seconds=theirs.seconds,
+        likeness=likeness(ours, theirs.page) if theirs.page and not theirs.error else None,
+        error=theirs.error,
         is_replay=is_replay,
     )
-
-
-def _asked(pair: Pair, question: Question) -> tuple[Page | None, str]:
-    """The challenger's answer, or the name of what it failed with."""
-    try:
-        page = pair.answer(question)
-    except JustLensError as error:
-        log.warning("the challenger %s failed: %s", pair.challenger, error)
-        return None, type(error).__name__
-    except Exception as error:
-        # What breaks in a way that nobody thought of is what this is to find out.
-        log.exception("the challenger %s failed", pair.challenger)
-        return None, type(error).__name__
-    return (None, DEGRADED) if page.degraded else (page, "")

@@ -78,8 +78,8 @@ class Verdict:
         agreement: share of businesses with the same first picture.
         overlap: mean rank-biased overlap of their orders.
         drift: of scores.
-        champion: latency of its answers to what the challenger answered, too.
-        challenger: latency of those.
+        champion_latency: of its answers to what the challenger answered, too.
+        challenger_latency: of those.
         checks: what is held against a limit, in one order.
     """
 
@@ -90,8 +90,8 @@ class Verdict:
     agreement: Interval | None
     overlap: Interval | None
     drift: Drift | None
-    champion: Latency | None
-    challenger: Latency | None
+    champion_latency: Latency | None
+    challenger_latency: Latency | None
     checks: list[Check]
 
 
@@ -103,9 +103,8 @@ def verdict(comparisons: Sequence[Comparison], settings: Settings) -> Verdict:
         settings: the limits, ``shadow_*``.
     """
     answered = [(one, one.likeness) for one in comparisons if one.likeness]
+    ours, theirs = scores(comparisons)
     failed = Counter(one.error for one in comparisons if one.error)
-    ours = np.array([score for _, like in answered for score in like.champion_scores])
-    theirs = np.array([score for _, like in answered for score in like.challenger_scores])
     agreement = _interval(answered, lambda like: like.same_top)
     drift = _drift(ours, theirs)
     champion = _latency([one.champion_seconds for one, _ in answered])
@@ -129,9 +128,18 @@ def verdict(comparisons: Sequence[Comparison], settings: Settings) -> Verdict:
         agreement=agreement,
         overlap=_interval(answered, lambda like: like.overlap * like.businesses),
         drift=drift,
-        champion=champion,
-        challenger=challenger,
+        champion_latency=champion,
+        challenger_latency=challenger,
         checks=checks,
+    )
+
+
+def scores(comparisons: Sequence[Comparison]) -> tuple[np.ndarray, np.ndarray]:
+    """Those of first pictures, 0..1: the champion's (N,) and the challenger's (M,)."""
+    answers = [one.likeness for one in comparisons if one.likeness]
+    return (
+        np.array([score for like in answers for score in like.champion_scores]),
+        np.array([score for like in answers for score in like.challenger_scores]),
     )
 
 

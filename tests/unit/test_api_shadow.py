@@ -18,6 +18,11 @@ from pipeline.settings import Settings
 CHALLENGER = "challenger@2"
 
 
+def challenge(services: Services, challenger: Serving | None) -> None:
+    """Have it challenge what serves."""
+    services.servings.challenger = lambda: challenger  # type: ignore[method-assign]
+
+
 def challenger_of(services: Services, encode) -> Serving:
     """A serving stack beside that of the shops, with another model of queries."""
     image_text = services.image_text_encoder
@@ -37,7 +42,8 @@ def shadowed(own_shops: Services) -> Services:
     """Shops with a challenger that reads queries backwards, asked each of them."""
     own_shops.settings = Settings(**{**dict(own_shops.settings), "shadow_share": 1.0})
     encode = own_shops.text_encoder
-    own_shops.challenger = challenger_of(own_shops, lambda texts: encode([t[::-1] for t in texts]))
+    backwards = challenger_of(own_shops, lambda texts: encode([text[::-1] for text in texts]))
+    challenge(own_shops, backwards)
     return own_shops
 
 
@@ -79,7 +85,7 @@ def test_the_answer_is_the_champions_whatever_the_challenger_says(
     with_it = answer()
     (one,) = recorded(shadowed, 1)
     assert one.likeness.champion_scores != one.likeness.challenger_scores
-    shadowed.challenger = None
+    challenge(shadowed, None)
     assert with_it == answer()
 
 
@@ -89,7 +95,7 @@ def test_a_challenger_without_its_model_fails_and_nobody_notices(
     def broken(texts: list[str]) -> np.ndarray:
         raise ConfigurationError("the folder of the model is empty")
 
-    shadowed.challenger = challenger_of(shadowed, broken)
+    challenge(shadowed, challenger_of(shadowed, broken))
     answer = client.get("/v1/relevance/museum", params={"query": "spacecraft lifting off"})
     assert answer.status_code == 200
     assert answer.json()["degraded"] == []

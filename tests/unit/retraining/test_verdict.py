@@ -101,9 +101,9 @@ def test_latency_is_that_of_what_both_answered() -> None:
         for one in made
     ]
     found = verdict(made, Settings())
-    assert found.champion.median == pytest.approx(0.012)
-    assert found.challenger.median == pytest.approx(0.024)
-    assert found.challenger.p99 == pytest.approx(0.028)
+    assert found.champion_latency.median == pytest.approx(0.012)
+    assert found.challenger_latency.median == pytest.approx(0.024)
+    assert found.challenger_latency.p99 == pytest.approx(0.028)
 
 
 def test_scores_that_only_one_of_the_two_has_are_drift_and_none_at_all_are_not() -> None:
