@@ -340,6 +340,19 @@ class DocumentStore(ABC):
     def save_value(self, name: str, value: Any) -> None:
         """Keep a named JSON value."""
 
+    # leases, for work that must not be done by two at once and takes longer than a message is held
+
+    @abstractmethod
+    def take_lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Hold a name from now for so long, or go on holding it; False while another does. Atomic.
+
+        The clocks of the machines have to agree to much less than ``seconds``.
+        """
+
+    @abstractmethod
+    def give_lease_back(self, name: str, holder: str) -> None:
+        """Let others take it; nothing happens where another holds it by now."""
+
     # life
 
     def prepare(self) -> None:  # noqa: B027 - what is embedded prepares itself

@@ -58,6 +58,7 @@ from pipeline.stores.mongo_collections import (
     StoredDeadLetter,
     StoredDeliveries,
     StoredImage,
+    StoredLease,
     StoredMetadata,
     StoredPixelFact,
     StoredRelevance,
@@ -604,6 +605,24 @@ class MongoDocuments(DocumentStore):
     @reaching
     def save_value(self, name: str, value: Any) -> None:
         self._save_body(StoredValue, name, value)
+
+    # leases
+
+    @reaching
+    def take_lease(self, name: str, holder: str, seconds: float) -> bool:
+        now = time.time()
+        free = {"_id": name, "$or": [{"until": {"$lt": now}}, {"holder": holder}]}
+        held = {"$set": {"holder": holder, "until": now + seconds}}
+        try:
+            self._primary(StoredLease).update_one(free, held, upsert=True)
+        except DuplicateKeyError:
+            # There is one, and it is not free.
+            return False
+        return True
+
+    @reaching
+    def give_lease_back(self, name: str, holder: str) -> None:
+        self._primary(StoredLease).delete_one({"_id": name, "holder": holder})
 
     # life
 

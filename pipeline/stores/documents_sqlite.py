@@ -181,6 +181,15 @@ _values = Table(
 )
 
 
+_leases = Table(
+    "leases",
+    TABLES,
+    Column("name", String, primary_key=True),
+    Column("holder", String, nullable=False),
+    Column("until", Double, nullable=False),
+)
+
+
 def _among(searched: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
     """Whether a column's value is in the JSON list given as ``parameter``."""
     listed = func.json_each(bindparam(parameter)).table_valued("value")
@@ -408,6 +417,15 @@ _COUNT_DEAD_LETTERS = select(_dead_letters.c.queue, _exception, func.count()).gr
 )
 _DROP_DEAD_LETTER = delete(_dead_letters).where(_dead_letters.c.key == bindparam("of_key"))
 _SAVE_VALUE = _upsert(_values)
+_new_lease = insert(_leases)
+_TAKE_LEASE = _new_lease.on_conflict_do_update(
+    index_elements=["name"],
+    set_={"holder": _new_lease.excluded.holder, "until": _new_lease.excluded.until},
+    where=(_leases.c.until < bindparam("now")) | (_leases.c.holder == bindparam("by")),
+)
+_GIVE_LEASE_BACK = delete(_leases).where(
+    _leases.c.name == bindparam("of_name"), _leases.c.holder == bindparam("by")
+)
 _READ_VALUE = select(_values.c.body).where(_values.c.name == bindparam("name"))
 
 
@@ -773,6 +791,19 @@ class SqliteDocuments(DocumentStore):
     def save_value(self, name: str, value: Any) -> None:
         with self._database.writing() as connection:
             connection.execute(_SAVE_VALUE, {"name": name, "body": _encoded(value)})
+
+    # leases
+
+    def take_lease(self, name: str, holder: str, seconds: float) -> bool:
+        now = time.time()
+        row = {"name": name, "holder": holder, "until": now + seconds}
+        with self._database.writing() as connection:
+            taken = connection.execute(_TAKE_LEASE, {**row, "now": now, "by": holder})
+            return taken.rowcount > 0
+
+    def give_lease_back(self, name: str, holder: str) -> None:
+        with self._database.writing() as connection:
+            connection.execute(_GIVE_LEASE_BACK, {"of_name": name, "by": holder})
 
     # life
 

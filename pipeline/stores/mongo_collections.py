@@ -159,6 +159,15 @@ class StoredValue(Stored):
     meta: ClassVar[dict[str, Any]] = {"abstract": True, "collection": "values"}
 
 
+class StoredLease(Stored):
+    """Who holds a name, and until when (Unix time)."""
+
+    key = StringField(primary_key=True)
+    holder = StringField(required=True)
+    until = FloatField(required=True)
+    meta: ClassVar[dict[str, Any]] = {"abstract": True, "collection": "leases"}
+
+
 KINDS = (
     StoredBusiness,
     StoredImage,
@@ -168,4 +177,5 @@ KINDS = (
     StoredDeliveries,
     StoredDeadLetter,
     StoredValue,
+    StoredLease,
 )

@@ -809,6 +809,27 @@ class TestNamedValues:
         assert documents.value("unknown") is None
 
 
+class TestLeases:
+    def test_are_held_by_one_until_they_are_given_back(self, documents):
+        assert documents.take_lease("training", "a", 60)
+        assert documents.take_lease("training", "a", 60)
+        assert not documents.take_lease("training", "b", 60)
+        assert documents.take_lease("other", "b", 60)
+        documents.give_lease_back("training", "b")
+        assert not documents.take_lease("training", "b", 60)
+        documents.give_lease_back("training", "a")
+        assert documents.take_lease("training", "b", 60)
+
+    def test_end_by_themselves_when_nobody_renews_them(self, documents):
+        assert documents.take_lease("training", "a", -1)
+        assert documents.take_lease("training", "b", 60)
+        assert not documents.take_lease("training", "a", 60)
+
+    def test_are_given_to_one_of_those_who_ask_at_once(self, open_documents):
+        holders = [(open_documents, str(number)) for number in range(4)]
+        assert sum(run_side_by_side(take_lease, holders)) == 1
+
+
 class TestLife:
     def test_a_store_answers_and_can_be_used_after_it_was_closed(self, documents, row):
         documents.check()
@@ -864,6 +885,13 @@ class TestLife:
 ROUNDS = 30
 WRITERS = 8
 IMAGES_EACH = 5
+
+
+def take_lease(open_documents: Opener, holder: str) -> bool:
+    documents = open_documents()
+    taken = documents.take_lease("training", holder, 60)
+    documents.close()
+    return taken
 
 
 def score_images(open_documents: Opener, writer: int) -> bool:
