@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
+from api.capture import Capture, CaptureOf
 from api.html import TEMPLATES, render
 from api.problems import retry_after, status_of
 from api.wiring import Services, ServicesOf
@@ -101,26 +102,42 @@ class Results:
 
 @router.get("/", response_class=HTMLResponse)
 def whole(
-    request: Request, services: ServicesOf, query: Text = "", page: Number = 1
+    request: Request,
+    services: ServicesOf,
+    capture: CaptureOf,
+    query: Text = "",
+    page: Number = 1,
 ) -> HTMLResponse:
     """The page, with the results of the query that is in its address."""
-    return _render(request, services, "page.html", query, page)
+    return _render(request, services, capture, "page.html", query, page)
 
 
 @router.get("/results", response_class=HTMLResponse)
 def part(
-    request: Request, services: ServicesOf, query: Text = "", page: Number = 1
+    request: Request,
+    services: ServicesOf,
+    capture: CaptureOf,
+    query: Text = "",
+    page: Number = 1,
 ) -> HTMLResponse:
     """The results alone, for a page that is open already."""
-    return _render(request, services, "results.html", query, page)
+    return _render(request, services, capture, "results.html", query, page)
 
 
 def _render(
-    request: Request, services: Services, template: str, query: str, number: int
+    request: Request,
+    services: Services,
+    capture: Capture,
+    template: str,
+    query: str,
+    number: int,
 ) -> HTMLResponse:
     status, trouble, results = HTTPStatus.OK, "", None
     try:
         results = _results(services, query.strip(), number)
+        # Further pages answer what was asked for before.
+        if number == 1:
+            capture(results.page.resolution)
     except JustLensError as error:
         status, trouble = status_of(error), str(error)
     return render(

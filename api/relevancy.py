@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api import events
+from api.capture import CaptureOf
 from api.problems import problem_responses
 from api.wiring import ServicesOf, application
 from pipeline.messages import CatId, DocId
@@ -77,13 +78,17 @@ class Suggestions(BaseModel):
     ),
 )
 def of_business(
-    services: ServicesOf, docid: Annotated[DocId, Path()], wanted: Annotated[Wanted, Query()]
+    services: ServicesOf,
+    capture: CaptureOf,
+    docid: Annotated[DocId, Path()],
+    wanted: Annotated[Wanted, Query()],
 ) -> OneBusiness:
     """The static and dynamic pictures of one business, its carousel, what is enhanced."""
     question = Question((docid,), **wanted.model_dump())
     page = services.shadow.follow(
         question, lambda: services.serving.business(docid, **wanted.model_dump())
     )
+    capture(page.resolution)
     (business,) = page.businesses
     own = {name: getattr(business, name) for name in _OF_BUSINESS}
     return OneBusiness(**own, resolution=page.resolution, degraded=page.degraded)
@@ -94,10 +99,12 @@ def of_business(
     summary="The pictures of a page of businesses",
     responses=problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-def of_page(services: ServicesOf, page: PageRequest) -> Page:
+def of_page(services: ServicesOf, capture: CaptureOf, page: PageRequest) -> Page:
     """Up to 100 businesses in the order asked for; ids that are not known are listed apart."""
     question = Question(tuple(page.docids), **page.model_dump(exclude={"docids"}))
-    return services.shadow.follow(question, lambda: services.serving.page(**question.options()))
+    answer = services.shadow.follow(question, lambda: services.serving.page(**question.options()))
+    capture(answer.resolution)
+    return answer
 
 
 @router.get(

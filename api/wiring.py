@@ -39,6 +39,7 @@ from pipeline.ingest import Intake
 from pipeline.queues import Stage
 from pipeline.records import CatalogueImage
 from pipeline.replay import Replayer
+from pipeline.retraining.capture import QueryLog
 from pipeline.retraining.shadow import Shadow, pair_of
 from pipeline.serving import Serving
 from pipeline.settings import Settings, settings
@@ -179,6 +180,11 @@ class Services:
         )
 
     @cached_property
+    def query_log(self) -> QueryLog | None:
+        """What keeps queries for retraining; None: they are not kept."""
+        return QueryLog(self.stores.queries.save) if self.settings.capture_queries else None
+
+    @cached_property
     def smaller_versions(self) -> SmallerVersions:
         """Smaller versions of pictures, for pages."""
         return SmallerVersions(
@@ -218,9 +224,12 @@ class Services:
             gc.set_threshold(50_000, 20, 20)
 
     def close(self) -> None:
-        """Give connections back."""
+        """Save what is still in memory, and give connections back."""
         self.shadow.close()
         del self.shadow
+        if self.query_log is not None:
+            self.query_log.close()
+        del self.query_log
         self.stores.close()
 
     def _broker_trouble(self) -> str:
@@ -302,6 +311,8 @@ def application(
         if "text_encoder" in needs:
             # Made before any request, so that no two of them make it at once.
             await run_in_threadpool(lambda: services.serving)
+            if services.query_log is not None:
+                services.query_log.start()
             warming.append(asyncio.create_task(run_in_threadpool(services.warm_up)))
         yield
         await asyncio.gather(*warming)

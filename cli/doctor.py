@@ -32,6 +32,7 @@ ADDRESSES = {
     "vectors": "JUSTLENS_VECTORS_URL",
     "events": "JUSTLENS_EVENTS_URL",
     "shadow": "JUSTLENS_EVENTS_URL",
+    "queries": "JUSTLENS_EVENTS_URL",
     "keys": "JUSTLENS_RELATIONAL_URL",
     "broker": "JUSTLENS_BROKER_URL",
     "joins": "JUSTLENS_RESULT_URL",

@@ -83,6 +83,16 @@ class Chosen:
     count: int
 
 
+class Click(NamedTuple):
+    """A click for a query; times are Unix times."""
+
+    query: str
+    category: str
+    docid: str
+    product_id: int
+    occurred_at: float
+
+
 class Place(NamedTuple):
     """Where a picture stands."""
 

@@ -63,6 +63,11 @@ SHADOWED = Counter(
     "Questions that the challenger was to answer, too, by what came of it.",
     ("outcome",),
 )
+CAPTURED_QUERIES = Counter(
+    "justlens_captured_queries",
+    "Queries kept for retraining, and those dropped while the store was away.",
+    ("outcome",),
+)
 
 
 def count_dead_letter(queue: str, exception: str) -> None:

@@ -249,6 +249,15 @@ class Settings(BaseSettings):
     shadow_latency: float = Field(
         1.5, description="Most that its median latency may be, in those of the champion.", gt=0
     )
+    capture_queries: bool = Field(
+        True, description="Keep what people search for, without personal data, for retraining."
+    )
+    queries_days: int = Field(
+        180, description="Days that it is kept, in whatever form; 0: for good.", ge=0
+    )
+    mlflow_url: str = Field(
+        "", description="MLflow's tracking address; empty: a file in the data folder."
+    )
 
     weight_description: float = 0.25
     weight_image: float = 0.55

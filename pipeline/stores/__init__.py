@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipeline.stores.documents import DocumentStore
     from pipeline.stores.events import Events
     from pipeline.stores.objects import ObjectStore
+    from pipeline.stores.queries import Queries
     from pipeline.stores.relational import Directory
     from pipeline.stores.shadow import ShadowRecords
     from pipeline.stores.vectors import VectorStore
@@ -40,6 +41,7 @@ EVENTS = dict.fromkeys(
     ("sqlite", "mysql+pymysql", "mariadb+pymysql"), "pipeline.stores.events:Events"
 )
 SHADOW = dict.fromkeys(EVENTS, "pipeline.stores.shadow:ShadowRecords")
+QUERIES = dict.fromkeys(EVENTS, "pipeline.stores.queries:Queries")
 KEYS = dict.fromkeys(RELATIONAL, "pipeline.stores.api_keys:ApiKeys")
 
 
@@ -52,6 +54,7 @@ class Stores:
     objects: "ObjectStore"
     vectors: "VectorStore"
     events: "Events"
+    queries: "Queries"
     shadow: "ShadowRecords"
     keys: "ApiKeys"
 
@@ -70,6 +73,7 @@ class Stores:
         self.directory.close()
         self.vectors.close()
         self.events.close()
+        self.queries.close()
         self.shadow.close()
         self.keys.close()
 
@@ -87,6 +91,7 @@ def open_stores(settings: Settings) -> Stores:
     )
     vectors = _class("vectors_url", settings, VECTORS)(settings.vectors_url)
     events = _class("events_url", settings, EVENTS)(settings.events_url)
+    queries = _class("events_url", settings, QUERIES)(settings.events_url)
     shadow = _class("events_url", settings, SHADOW)(settings.events_url)
     keys = _class("relational_url", settings, KEYS)(settings.relational_url)
     return Stores(
@@ -95,6 +100,7 @@ def open_stores(settings: Settings) -> Stores:
         objects=timed(objects, "objects"),
         vectors=timed(vectors, "vectors"),
         events=timed(events, "events"),
+        queries=timed(queries, "queries"),
         shadow=timed(shadow, "shadow"),
         keys=timed(keys, "keys"),
     )

@@ -5,7 +5,7 @@ connections of its own, and on SQLite a file of its own: a page does not wait fo
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -21,15 +21,18 @@ from sqlalchemy import (
     String,
     Subquery,
     Table,
+    and_,
+    bindparam,
     case,
     delete,
     func,
     insert,
+    or_,
     select,
 )
 from sqlalchemy.dialects import sqlite
 
-from pipeline.feedback import AskedFor, Chosen, Event, Shown
+from pipeline.feedback import AskedFor, Chosen, Click, Event, Shown
 from pipeline.queries import LONGEST_QUERY
 from pipeline.stores.database import SqlStore
 
@@ -146,6 +149,29 @@ class Events(SqlStore):
                 Chosen(query, category, "", None, int(count))
                 for query, category, count in connection.execute(in_vain)
             ]
+
+    def oldest(self) -> float | None:
+        """When the first event that is here was recorded (Unix time); none: there are none."""
+        with self._database.reading() as connection:
+            return connection.execute(select(func.min(_events.c.recorded_at))).scalar()
+
+    def clicks(self, since: float, until: float) -> Iterator[Click]:
+        """Clicks for queries, recorded from a time on and before another, in that order, read in
+        pages.
+        """
+        recorded_at, event_id = _events.c.recorded_at, _events.c.event_id
+        after: ColumnElement[float] = bindparam("recorded_at")
+        behind: ColumnElement[str] = bindparam("event_id")
+        others = (_events.c[name] for name in Click._fields)
+        query = (
+            select(recorded_at, event_id, *others)
+            .where(or_(recorded_at > after, and_(recorded_at == after, event_id > behind)))
+            .where(recorded_at >= since, recorded_at < until)
+            .where(_events.c.kind == "click", _events.c.query != "")
+            .order_by(recorded_at, event_id)
+        )
+        for row in self._database.walk(query, {"recorded_at": since, "event_id": ""}):
+            yield Click(*tuple(row)[2:])
 
     def forget(self, before: float) -> int:
         """Remove what was recorded before a time; how many events those were."""

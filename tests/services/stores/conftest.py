@@ -13,6 +13,7 @@ from pipeline.stores.api_keys import ApiKeys
 from pipeline.stores.documents_mongo import MongoDocuments
 from pipeline.stores.events import Events
 from pipeline.stores.objects_s3 import S3Objects
+from pipeline.stores.queries import Queries
 from pipeline.stores.relational import Directory
 from pipeline.stores.shadow import ShadowRecords
 from pipeline.stores.vectors_milvus import MilvusVectors
@@ -23,11 +24,12 @@ from tests.unit.stores.conftest import (
     events,
     keys,
     objects,
+    queries,
     shadow,
     vectors,
 )
 
-__all__ = ["directory", "documents", "events", "keys", "objects", "shadow", "vectors"]
+__all__ = ["directory", "documents", "events", "keys", "objects", "queries", "shadow", "vectors"]
 
 
 def prepared(store: Callable[..., Any], *arguments: str) -> Opener:
@@ -57,6 +59,11 @@ def open_events(mysql_url: str) -> Opener:
 @pytest.fixture
 def open_shadow(mysql_url: str) -> Opener:
     return prepared(ShadowRecords, mysql_url)
+
+
+@pytest.fixture
+def open_queries(mysql_url: str) -> Opener:
+    return prepared(Queries, mysql_url)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from pipeline.stores import database, migrations, relational
 from pipeline.stores.api_keys import KEY_TABLES
 from pipeline.stores.database import Database
 from pipeline.stores.events import EVENT_TABLES
+from pipeline.stores.queries import QUERY_TABLES
 from pipeline.stores.relational import TABLES, AltTexts, Directory
 from pipeline.stores.shadow import SHADOW_TABLES
 from tests.services.servers import free_port, mariadb
@@ -305,7 +306,7 @@ def test_numbers_are_read_back_to_the_last_bit(directory):
 def differences(below: Database) -> list[Any]:
     """What tells the tables of a server from those that the store works with."""
     with below.reading() as connection:
-        known = [TABLES, EVENT_TABLES, SHADOW_TABLES, KEY_TABLES]
+        known = [TABLES, EVENT_TABLES, QUERY_TABLES, SHADOW_TABLES, KEY_TABLES]
         return compare_metadata(MigrationContext.configure(connection), known)
 
 

@@ -17,6 +17,7 @@ from pipeline.stores.documents_sqlite import SqliteDocuments
 from pipeline.stores.events import Events
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.objects_folder import FolderObjects
+from pipeline.stores.queries import Queries
 from pipeline.stores.relational import Directory
 from pipeline.stores.shadow import ShadowRecords
 from pipeline.stores.vectors import VectorStore
@@ -65,6 +66,11 @@ def open_shadow(tmp_path: Path) -> Opener:
 
 
 @pytest.fixture
+def open_queries(tmp_path: Path) -> Opener:
+    return Opener(Queries, (f"sqlite:///{tmp_path}/new/e.db",))
+
+
+@pytest.fixture
 def open_keys(tmp_path: Path) -> Opener:
     return Opener(ApiKeys, (f"sqlite:///{tmp_path}/new/r.db",))
 
@@ -105,6 +111,13 @@ def events(open_events: Opener) -> Iterator[Events]:
 @pytest.fixture
 def shadow(open_shadow: Opener) -> Iterator[ShadowRecords]:
     store = open_shadow()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def queries(open_queries: Opener) -> Iterator[Queries]:
+    store = open_queries()
     yield store
     store.close()
 

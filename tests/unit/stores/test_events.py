@@ -142,12 +142,23 @@ class TestQueries:
         assert [one.query for one in events.queries(before)] == ["late"]
         assert "late" not in {one.query for one in events.queries(0, before)}
 
+    def test_their_clicks_are_read_one_by_one_by_when_they_came_in(self, events, monkeypatch):
+        monkeypatch.setattr("pipeline.stores.database.PAGE", 2)
+        found = list(events.clicks(0, time.time() + 60))
+        assert sorted(one.product_id for one in found) == [2, 2, 3]
+        assert {one[:3] for one in found} == {("cofee", "Coffee Shops", "B1")}
+        first = events.oldest()
+        assert list(events.clicks(0, first)) == []
+        assert len(list(events.clicks(first, time.time() + 60))) == 3
+
 
 def test_what_was_recorded_before_a_time_is_forgotten(events, monkeypatch):
     monkeypatch.setattr("pipeline.stores.events.FORGOTTEN_AT_ONCE", 2)
     events.save([event(f"e{number}", occurred_at=1.0) for number in range(5)])
     assert events.forget(time.time() - 3600) == 0
+    assert events.oldest() == pytest.approx(time.time(), abs=60)
     assert events.forget(time.time() + 1) == 5
+    assert events.oldest() is None
     assert events.shown(0) == []
     assert events.save([event("e0")]) == 1
 

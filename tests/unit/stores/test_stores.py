@@ -22,7 +22,7 @@ def test_the_embedded_profile_keeps_everything_in_its_data_folder(settings):
     stores.directory.add_vocabulary(["Sushi"])
     stores.objects.put("originals/a.jpg", b"x")
     assert stores.check() == dict.fromkeys(
-        ("documents", "directory", "objects", "vectors", "events", "shadow", "keys"), ""
+        ("documents", "directory", "objects", "vectors", "events", "queries", "shadow", "keys"), ""
     )
     assert stores.objects.url("originals/a.jpg") == "/objects/originals/a.jpg"
     stores.close()
