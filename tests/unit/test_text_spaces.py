@@ -11,6 +11,7 @@ from api.main import create
 from api.wiring import Services
 from models import artefacts
 from pipeline.errors import ConfigurationError, ObjectMissing, StoreUnavailable
+from pipeline.messages import ImageMessage
 from pipeline.records import ANY_CATEGORY, CatalogueImage, ImageRelevance
 from pipeline.retraining.changeover import ChangeOver
 from pipeline.stores.objects_folder import FolderObjects
@@ -23,6 +24,8 @@ from pipeline.text_spaces import (
     text_spaces,
 )
 from tasks.runtime import Runtime
+from tasks.score import ScoreStage
+from tasks.stage import Run
 from tests.shops import COFFEE
 
 EVERY_PHOTO = 11
@@ -171,6 +174,36 @@ class TestFillingASpace:
         )
         documents.save_relevance([own])
         assert runtime.rescoring(challenger).fill() == 1
+
+
+class TestScoringAnImage:
+    """The stage that writes what arrives."""
+
+    def scored(self, runtime: Runtime) -> None:
+        documents = runtime.stores.documents
+        image = documents.image("cafe", 101)
+        assert image is not None
+        message = ImageMessage(docid="cafe", product_id=101, generation=image.generation)
+        metadata = documents.metadata([("cafe", 101)])["cafe", 101]
+        ScoreStage().work(Run(message, image, metadata, runtime))
+
+    def test_writes_it_into_every_space_that_is_kept_up(self, own_shops, runtime, challenger):
+        put_in_force(own_shops.stores.documents, TextSpaces(challenger=challenger))
+        self.scored(runtime)
+        (own,) = rows(own_shops, "cafe", challenger, COFFEE)
+        (base,) = [one for one in rows(own_shops, "cafe", "", COFFEE) if one.product_id == 101]
+        assert own.product_id == 101
+        assert own.score < base.score
+
+    def test_goes_on_without_a_challenger_that_cannot_be_had(self, own_shops, runtime):
+        put_in_force(own_shops.stores.documents, TextSpaces(challenger="text9.0"))
+        self.scored(runtime)
+        assert 101 in [one.product_id for one in rows(own_shops, "cafe", "", COFFEE)]
+
+    def test_does_not_go_on_without_the_model_that_serves(self, own_shops, runtime):
+        put_in_force(own_shops.stores.documents, TextSpaces(serving="text9.0"))
+        with pytest.raises(ObjectMissing):
+            self.scored(runtime)
 
 
 class TestChangeOver:
