@@ -6,7 +6,6 @@ import os
 import runpy
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 from amqp.basic_message import Message
 from celery import Celery
+from celery.__main__ import main as celery
 
 from pipeline.broker import EmbeddedBroker
 from pipeline.graph import Sender
@@ -26,6 +26,7 @@ from pipeline.stores import Stores, open_stores
 from pipeline.topology import declare
 from tests.fast_models import ENVIRONMENT
 from tests.pictures import green
+from tests.processes import ROOT, Command
 from tests.services.servers import fixtures
 
 # Found by pytest under their names here.
@@ -37,7 +38,6 @@ redis_url = fixtures.redis_url
 rabbitmq_host, rabbitmq_url = fixtures.rabbitmq_host, fixtures.rabbitmq_url
 
 LIMIT = 90.0
-ROOT = Path(__file__).resolve().parents[2]
 
 SHOP = Business(docid="shop-1", name="The Paint Shop")
 CATEGORIES = [
@@ -81,7 +81,7 @@ class Site:
             declare(connection)
         self.intake = Intake(self.stores, self.settings, Sender(self.app))
         self.intake.save_business(SHOP, CATEGORIES)
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Command] = []
 
     def _application(self) -> Celery:
         """A Celery application with the configuration that a worker here would have."""
@@ -94,28 +94,22 @@ class Site:
         )
         return app
 
-    def worker(
-        self, *queues: str, name: str = "test", **environment: str
-    ) -> subprocess.Popen[bytes]:
+    def worker(self, *queues: str, name: str = "test", **environment: str) -> Command:
         """The bare command, in a process of its own; all queues unless some are named."""
-        command = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "-n", f"{name}@%h"]
-        return self._start([*command, "-Q", ",".join(queues or QUEUES)], name, environment)
+        chosen = ",".join(queues or QUEUES)
+        return self._start(["worker", "-n", f"{name}@%h", "-Q", chosen], name, environment)
 
-    def beat(self) -> subprocess.Popen[bytes]:
+    def beat(self) -> Command:
         """The scheduler."""
-        return self._start([sys.executable, "-m", "celery", "-A", "tasks", "beat"], "beat", {})
+        return self._start(["beat"], "beat", {})
 
-    def _start(
-        self, command: list[str], name: str, environment: dict[str, str]
-    ) -> subprocess.Popen[bytes]:
-        with (self.folder / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [*command, "--loglevel", "INFO"],
-                cwd=ROOT,
-                env={**self.environment, **environment},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+    def _start(self, command: list[str], name: str, environment: dict[str, str]) -> Command:
+        process = Command(
+            celery,
+            ["celery", "-A", "tasks", *command, "--loglevel", "INFO"],
+            {**self.environment, **environment},
+            self.folder / f"{name}.log",
+        )
         self.processes.append(process)
         return process
 

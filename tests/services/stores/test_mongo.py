@@ -21,9 +21,10 @@ from pipeline.stores import documents_mongo
 from pipeline.stores.documents_mongo import MongoDocuments
 from pipeline.stores.mongo import MongoServer
 from pipeline.stores.mongo_collections import KINDS, StoredImage
+from tests.processes import FRESH
 from tests.services.servers import mongo
 from tests.unit.stores.conftest import Opener
-from tests.unit.stores.processes import FRESH, run_and_kill, run_side_by_side
+from tests.unit.stores.processes import run_and_kill, run_side_by_side
 from tests.unit.stores.test_documents import KEY, letter, photo, rows_of, scored
 
 pytestmark = pytest.mark.services

@@ -1,16 +1,13 @@
 """Other processes that use a store at the same time, or are killed while they do."""
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterable
 from typing import Any
 
-SECONDS = 60
+from tests.processes import FRESH
 
-# Fresh processes, forked from one that has imported the stores and opened none.
-FRESH = multiprocessing.get_context("forkserver")
-FRESH.set_forkserver_preload(["tests.unit.stores.conftest"])
+SECONDS = 60
 
 Work = Callable[..., Any]
 
