@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("torch", "transformers", "sentence_transformers", "onnxruntime")
+HEAVY = (
+    *("torch", "transformers", "sentence_transformers", "onnxruntime"),
+    *("mlflow", "pyarrow", "pandas", "scipy", "matplotlib"),
+)
 
 
 @pytest.mark.parametrize("module", ["api.relevancy", "api.main", "cli.main", "tasks"])
