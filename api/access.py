@@ -71,6 +71,7 @@ ROUTES: Mapping[str, Needs] = {
     "GET /alt-texts": PRODUCERS,
     "GET /operations": ADMINISTRATORS,
     "GET /operations/dead_letters/{key:path}": ADMINISTRATORS,
+    "GET /retraining": ADMINISTRATORS,
 }
 
 _PATTERNS = [

@@ -15,6 +15,7 @@ from api import (
     page,
     pictures,
     relevancy,
+    retraining_page,
     sign_in,
     upload,
 )
@@ -38,6 +39,7 @@ def create(open_services: Open = open_services) -> FastAPI:
             page.router,
             operations_page.router,
             alt_texts_page.router,
+            retraining_page.router,
             upload.router,
             sign_in.router,
         ],

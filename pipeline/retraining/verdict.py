@@ -40,6 +40,11 @@ class Drift:
     ks: float
     p: float
 
+    @property
+    def p_words(self) -> str:
+        """The p-value, no more exact than it is known."""
+        return "p < 0.001" if self.p < 0.001 else f"p = {self.p:.3f}"
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -196,7 +201,7 @@ def _drift_checks(drift: Drift | None, nothing_is_scored: bool, settings: Settin
             Check("psi", None, psi, nothing_is_scored, words),
             Check("ks", None, ks, nothing_is_scored, words),
         ]
-    significance = f"p = {drift.p:.2g}, significant below {settings.shadow_ks_p:g}"
+    significance = f"{drift.p_words}, significant below {settings.shadow_ks_p:g}"
     return [
         Check(
             "psi",

@@ -1,0 +1,198 @@
+"""The page of retraining for people: champion against challenger, the shadow, what was decided.
+
+The server renders all of it, plots included; there is no script.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from api.html import TEMPLATES, render
+from api.plots import BarPlot, CurvePlot, Range, bar_plot, curve_plot, range_plot
+from api.problems import retry_after, status_of
+from api.wiring import Services, ServicesOf
+from pipeline.errors import JustLensError
+from pipeline.retraining.comparison import Comparison
+from pipeline.retraining.drift import binned
+from pipeline.retraining.history import Decision, Metric, decisions
+from pipeline.retraining.verdict import Check, Interval, Latency, Verdict, scores, verdict
+from pipeline.settings import Settings
+from pipeline.stores.shadow import Compared
+
+CHECKS = {
+    "agreement": ("Same first picture", "Share of businesses, with its 95 % interval"),
+    "psi": ("Drift of scores: PSI", "Population stability index"),
+    "ks": ("Drift of scores: KS", "Kolmogorov-Smirnov statistic"),
+    "errors": ("Errors", "Share of the challenger's answers"),
+    "latency": ("Latency", "Median, in times of the champion's"),
+}
+OUTCOMES = {
+    "pass": ("is-good", "It may serve"),
+    "fail": ("is-bad", "It may not serve"),
+    "wait": ("is-warn", "Not enough yet"),
+}
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """The latency of one model, in seconds, and as shares of the slowest figure in per cent."""
+
+    name: str
+    latency: Latency
+    median: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class Shadowed:
+    """What the page shows of two models in the shadow.
+
+    Attributes:
+        pair: the models, and how many comparisons there are.
+        is_over: whether the challenger is none any more.
+        least: comparisons that are needed.
+        agreement: as a range of 0 to 1.
+        bars: shares of scores by the champion's bins; none: nothing is scored.
+        curves: their distributions.
+    """
+
+    pair: Compared
+    is_over: bool
+    verdict: Verdict
+    least: int
+    agreement: Range | None
+    bars: BarPlot | None
+    curves: CurvePlot | None
+    latencies: Sequence[Timed]
+
+
+@dataclass(frozen=True)
+class Compare:
+    """A row of champion against challenger.
+
+    Attributes:
+        gain: as a range around nothing; none: there is no interval.
+    """
+
+    metric: Metric
+    gain: Range | None
+
+
+@router.get("/retraining", response_class=HTMLResponse)
+def retraining(request: Request, services: ServicesOf) -> HTMLResponse:
+    """The whole page."""
+    status, trouble = HTTPStatus.OK, ""
+    history: list[Decision] = []
+    shadow = None
+    try:
+        history = decisions(services.stores.documents)
+        shadow = _shadow(services)
+    except JustLensError as error:
+        status, trouble = status_of(error), str(error)
+    context = {
+        "history": history,
+        "rows": compare(history[0]) if history else [],
+        "shadow": shadow,
+        "share": services.settings.shadow_share,
+        "trouble": trouble,
+        "check_names": CHECKS,
+        "outcomes": OUTCOMES,
+    }
+    return render(request, services, "retraining.html", context, status, retry_after(status))
+
+
+def _shadow(services: Services) -> Shadowed | None:
+    records = services.stores.shadow
+    latest = next(iter(records.pairs()), None)
+    if latest is None:
+        return None
+    challenger = services.servings.challenger()
+    is_over = challenger is None or challenger.text_model != latest.challenger
+    comparisons = records.comparisons(latest.champion, latest.challenger)
+    return shadowed(latest, comparisons, services.settings, is_over)
+
+
+def shadowed(
+    pair: Compared, comparisons: Sequence[Comparison], settings: Settings, is_over: bool
+) -> Shadowed:
+    """What is shown of two models."""
+    found = verdict(comparisons, settings)
+    ours, theirs = scores(comparisons)
+    has_scores = bool(len(ours) and len(theirs))
+    agreement = found.agreement
+    return Shadowed(
+        pair=pair,
+        is_over=is_over,
+        verdict=found,
+        least=settings.shadow_least,
+        agreement=_share_range(agreement, settings.shadow_agreement) if agreement else None,
+        bars=bar_plot(binned(ours, theirs)) if has_scores else None,
+        curves=curve_plot(ours, theirs) if has_scores else None,
+        latencies=_timed(found),
+    )
+
+
+def compare(decision: Decision) -> list[Compare]:
+    """The figures of a decision, the primary one first."""
+    ordered = sorted(decision.metrics, key=lambda one: one.role != "primary")
+    return [Compare(one, _gain_range(one)) for one in ordered]
+
+
+def _share_range(share: Interval, limit: float) -> Range:
+    return range_plot(share.low, share.mean, share.high, limit, span=(0.0, 1.0))
+
+
+def _gain_range(metric: Metric) -> Range | None:
+    if metric.gain is None or metric.low is None or metric.high is None:
+        return None
+    return range_plot(metric.low, metric.gain, metric.high, metric.least_gain)
+
+
+def _timed(found: Verdict) -> list[Timed]:
+    both = {"Champion": found.champion_latency, "Challenger": found.challenger_latency}
+    known = {name: latency for name, latency in both.items() if latency}
+    most = max((latency.p99 for latency in known.values()), default=0.0) or 1.0
+    return [
+        Timed(name, one, round(100 * one.median / most, 1), round(100 * one.p99 / most, 1))
+        for name, one in known.items()
+    ]
+
+
+def _measured(value: float | None, unit: str) -> str:
+    if value is None:
+        return "\u2013"
+    return f"{value:.1f}\u202fms" if unit == "ms" else f"{value:.3f}"
+
+
+def _per_cent(value: float) -> str:
+    return f"{100 * value:.1f}\u202f%"
+
+
+def _signed(value: float) -> str:
+    """A relative gain."""
+    return f"{100 * value:+.1f}\u202f%".replace("-", "\u2212")
+
+
+def _checked(check: Check) -> str:
+    if check.value is None:
+        return "\u2013"
+    if check.name in ("agreement", "errors"):
+        return _per_cent(check.value)
+    return f"{check.value:.2f}\u00d7" if check.name == "latency" else f"{check.value:.3f}"
+
+
+def _limit(check: Check) -> str:
+    bound = "at least" if check.name == "agreement" else "at most"
+    if check.name in ("agreement", "errors"):
+        return f"{bound} {100 * check.limit:g}\u202f%"
+    return f"{bound} {check.limit:g}" + ("\u00d7" if check.name == "latency" else "")
+
+
+TEMPLATES.env.filters.update(
+    measured=_measured, per_cent=_per_cent, signed=_signed, checked=_checked, check_limit=_limit
+)
