@@ -17,19 +17,16 @@ from pipeline.graph import message_for
 from pipeline.ingest import Intake
 from pipeline.queues import Stage
 from pipeline.records import (
-    ANY_CATEGORY,
     AltTag,
     Business,
-    Card,
     Category,
-    DeadLetter,
     Enhancement,
-    ImageRelevance,
     ImageState,
 )
 from pipeline.settings import Settings, settings
 from pipeline.stores import Stores, open_stores
 from tasks import app, stage
+from tests.belongings import QUEUE, leave, left, letter_key
 from tests.pictures import encoded, plain
 from tests.shops import Outbox
 
@@ -68,62 +65,12 @@ def forgetting(stores: Stores, withdrawn: list[Any]) -> Forgetting:
 def hang(stores: Stores, chosen: Settings) -> Callable[..., None]:
     """Leaves all that an image that is done has, in every store."""
 
-    def leave(product_id: int, content: bytes = PHOTO, docid: str = "shop") -> None:
-        Intake(stores, chosen, Outbox()).accept_bytes(docid, product_id, content)
-        documents, key = stores.documents, (docid, product_id)
-        image = documents.image(*key)
-        assert image is not None
-        enhanced = ENHANCED if content is PHOTO else image.original_key
-        stores.objects.put(enhanced, b"enhanced")
-        enhancement = Enhancement(action="enhanced", key=enhanced).model_dump(mode="json")
-        documents.save_pixel_fact(image.sha256, "enhancement", "m", enhancement)
-        documents.save_pixel_fact(image.sha256, "text", "m", {"text": "MENU"})
-        documents.patch_metadata(*key, image.generation, {"enhancement": enhancement})
-        documents.save_relevance(
-            [
-                ImageRelevance(
-                    docid=docid,
-                    product_id=product_id,
-                    catid=ANY_CATEGORY,
-                    generation=image.generation,
-                    card=Card(url="/a.png"),
-                )
-            ]
-        )
-        stores.vectors.save_image("m", "picture", *key, np.ones(4))
-        stores.vectors.save_image("m", "description", *key, np.ones(4))
-        stores.directory.save_alt_text(
-            AltTag(docid=docid, product_id=product_id, alttag="a", score=0.5, source="manual")
-        )
-        documents.park(
-            DeadLetter(
-                key=f"q/{docid}/{product_id}",
-                queue="q",
-                task="q",
-                task_id="t",
-                docid=docid,
-                product_id=product_id,
-                exception="ValueError",
-                message="m",
-            )
-        )
+    def hung(product_id: int, content: bytes = PHOTO, docid: str = "shop") -> None:
+        intake = Intake(stores, chosen, Outbox())
+        enhanced = ENHANCED if content is PHOTO else ""
+        leave(stores, intake, lambda queue, body: None, docid, product_id, content, enhanced)
 
-    return leave
-
-
-def left(stores: Stores) -> dict[str, list[Any]]:
-    """Everything that is kept of images but their rows."""
-    documents = stores.documents
-    everything = {
-        "objects": stores.objects.keys(),
-        "facts": documents.every_pixel_hash(),
-        "metadata": documents.every_metadata(),
-        "scores": documents.every_scored(),
-        "vectors": stores.vectors.every_image(),
-        "alt texts": ((one.docid, one.product_id) for one in stores.directory.every_alt_text()),
-        "letters": (letter.key for letter in documents.dead_letters()),
-    }
-    return {name: found for name, read in everything.items() if (found := list(read))}
+    return hung
 
 
 def test_of_an_image_a_tombstone_stays_and_nothing_else(
@@ -139,7 +86,7 @@ def test_of_an_image_a_tombstone_stays_and_nothing_else(
         "dead_letters": 1,
     }
     assert left(stores) == {}
-    assert withdrawn == [("q", frozenset({"q/shop/1"}))]
+    assert withdrawn == [(QUEUE, frozenset({letter_key("shop", 1)}))]
     row = stores.documents.image("shop", 1)
     assert row is not None
     assert (row.state, row.generation) == (ImageState.DELETED, 2)
@@ -167,7 +114,7 @@ def test_what_another_image_shares_stays_until_that_one_goes(
     assert len(found["objects"]) == 2
     assert len(found["facts"]) == 1
     assert found["scores"] == found["vectors"] == found["alt texts"] == [("other", 2)]
-    assert found["letters"] == ["q/other/2"]
+    assert found["letters"] == [letter_key("other", 2)]
     assert forgetting.image("other", 2)["objects"] == 2
     assert left(stores) == {}
 
@@ -270,7 +217,7 @@ def test_a_business_goes_with_its_images_and_the_call_can_be_cut_off_and_repeate
     assert stores.documents.businesses(["shop", "other"]).keys() == {"other"}
     assert stores.directory.categories(["shop"]) == {"shop": []}
     assert left(stores)["scores"] == [("other", 1)]
-    assert left(stores)["letters"] == ["q/other/1"]
+    assert left(stores)["letters"] == [letter_key("other", 1)]
     assert forgetting.business("shop").total() == 0
 
 
@@ -348,7 +295,7 @@ class TestCommand:
     def image(self, hang: Callable[..., None], stores: Stores) -> None:
         hang(1)
         stores.documents.save_businesses([Business(docid="shop", name="Corner")])
-        stores.documents.drop_dead_letter("q/shop/1")
+        stores.documents.drop_dead_letter(letter_key("shop", 1))
 
     def test_asks_before_it_forgets(self, forget: Any, stores: Stores) -> None:
         refused = forget("shop", input="n\n")
