@@ -133,6 +133,8 @@ def _turn_over(connection: Connection, name: str, is_done: IsDone) -> int:
     """
     queue = kept_queue(name)
     with connection.channel() as channel:
+        # Bodies as they came, whatever they say they are.
+        channel.auto_decode = False
         producer = connection.Producer(channel)
         queue(channel).declare()
         gone = 0
@@ -140,7 +142,7 @@ def _turn_over(connection: Connection, name: str, is_done: IsDone) -> int:
             found = channel.basic_get(name)
             if found is None:
                 break
-            body = found.body.encode() if isinstance(found.body, str) else bytes(found.body)
+            body = bytes(found.body)
             headers = found.properties.get("application_headers") or {}
             content_type = found.properties.get("content_type") or ""
             # The exchange is the queue's own, which leads here under the key that it came with.

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celery.worker.consumer import Consumer
+from kombu import compression
 from kombu.message import Message
 
 from pipeline.errors import InvalidMessage
@@ -31,6 +32,7 @@ class ParkingConsumer(Consumer):
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
         """What is called with each message."""
+        _refuse_compression()
         self._handle = super().create_task_handler(*args, **kwargs)
 
         def on_message(message: Message) -> None:
@@ -74,6 +76,20 @@ class ParkingConsumer(Consumer):
         name = delivery.get(QUEUE) or by_tag.get(delivery.get("consumer_tag"))
         queue, lane = queue_of(str(name or delivery.get("routing_key") or JOBS))
         return (queue, lane) if queue in QUEUES else (JOBS, lane)
+
+
+def _refuse_compression() -> None:
+    """Take nothing apart that is compressed: nobody of ours compresses.
+
+    Kombu does so as soon as it receives a message, whatever is in it, and a few kilobytes can be as
+    large as all of the memory. They would end one worker after another.
+    """
+    for name in compression.encoders():
+        compression.register(compression.get_encoder(name)[0], _refuse, name)
+
+
+def _refuse(body: bytes) -> bytes:
+    raise InvalidMessage("it is compressed")
 
 
 def _check(message: Message) -> None:

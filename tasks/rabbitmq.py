@@ -36,6 +36,12 @@ class SlotConsumer(Consumer):
 
     slots: ClassVar[Mapping[str, int]] = SLOTS
 
+    def revive(self, channel: Any) -> None:
+        """Begin on a channel, which hands over bodies as they came, whatever they say they are."""
+        super().revive(channel)
+        revived: Any = self.channel
+        revived.auto_decode = False
+
     def _basic_consume(self, queue: Queue, *args: Any, **kwargs: Any) -> Any:
         name, _ = queue_of(queue.name)
         channel: Any = self.channel

@@ -7,7 +7,7 @@ import runpy
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +94,17 @@ class Site:
         )
         return app
 
-    def worker(self, *queues: str, name: str = "test", **environment: str) -> Command:
+    def worker(
+        self,
+        *queues: str,
+        name: str = "test",
+        options: Sequence[str] = (),
+        **environment: str,
+    ) -> Command:
         """The bare command, in a process of its own; all queues unless some are named."""
         chosen = ",".join(queues or QUEUES)
-        return self._start(["worker", "-n", f"{name}@%h", "-Q", chosen], name, environment)
+        command = ["worker", "-n", f"{name}@%h", *options, "-Q", chosen]
+        return self._start(command, name, environment)
 
     def beat(self) -> Command:
         """The scheduler."""
@@ -153,10 +160,10 @@ class Site:
                 items = connection.default_channel.client.lrange(queue, 0, -1)
                 return [base64.b64decode(json.loads(item)["body"]) for item in items]
             with connection.channel() as channel:
+                channel.auto_decode = False
                 # Given back when the channel is closed.
                 while message := channel.basic_get(queue):
-                    body = message.body
-                    found.append(body.encode() if isinstance(body, str) else bytes(body))
+                    found.append(bytes(message.body))
         return found
 
     def publish(self, queue: str, body: bytes, **properties: Any) -> None:

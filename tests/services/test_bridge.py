@@ -4,6 +4,7 @@ import base64
 import itertools
 import json
 import threading
+import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -31,6 +32,11 @@ def task(body: object, **headers: Any) -> tuple[bytes, dict[str, Any]]:
     """A message in Celery's own form, with what is wrong in it."""
     kept = {name: value for name, value in {**TASK, **headers}.items() if value != "absent"}
     return encoded(body), {**JSON, "application_headers": kept}
+
+
+def compressed(how: str) -> dict[str, Any]:
+    """The properties of a task whose body says that it is compressed."""
+    return {**JSON, "application_headers": {**TASK, "compression": how}}
 
 
 # What is broken, and a word of what the dead letter says of it.
@@ -74,11 +80,31 @@ BROKEN: dict[str, tuple[bytes, dict[str, Any], str]] = {
     "a task with a field too few": (*task([[{"docid": "shop-1"}], {}, None]), "product_id"),
     "a task at no time": (*task([[IMAGE], {}, None], eta="tomorrow"), "ETA"),
     "a task that expires": (*task([[IMAGE], {}, None], expires="2001-01-01T00:00:00"), "expire"),
-    "an undeclared compression": (
-        b"plain",
-        {**JSON, "application_headers": {**TASK, "compression": "application/x-gzip"}},
+    "a task of broken bytes": (
+        b'[[{"docid": "\xff\xfe',
+        {**JSON, "application_headers": TASK},
         "not decode",
     ),
+    "an encoding that there is not": (
+        encoded({"docid": "shop-1", "note": 1}),
+        {"content_type": "application/json", "content_encoding": "no-such-code"},
+        "note: Extra",
+    ),
+    "an encoding that it is not in": (
+        encoded({"docid": "shop-1", "note": 2}),
+        {"content_type": "application/json", "content_encoding": "utf-16"},
+        "note: Extra",
+    ),
+    "a task in an encoding that there is not": (
+        encoded([[IMAGE], {"note": 3}, None]),
+        {**JSON, "content_encoding": "no-such-code", "application_headers": TASK},
+        "one argument",
+    ),
+    "a content type that is none": (b"{ }", {"content_type": "\x00/"}, "untrusted content"),
+    "an undeclared compression": (b"plain", compressed("application/x-gzip"), "not decode"),
+    "an unknown compression": (b"[[], {}, 1]", compressed("application/x-none"), "not decode"),
+    # A hundred times as much in memory, and the next hundred would be no harder to send.
+    "a bomb": (zlib.compress(bytes(10_000_000)), compressed("application/x-gzip"), "compressed"),
 }
 
 

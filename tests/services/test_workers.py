@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.graph import Sender
 from pipeline.queues import JOBS, Lane, Stage, lane_queue
+from pipeline.records import ImageState
 from tests.services.conftest import Site
 
 pytestmark = pytest.mark.services
@@ -20,3 +21,22 @@ def test_a_worker_that_answers_names_its_queues(any_site: Site) -> None:
         Stage.SCORE.value,
         JOBS,
     }
+
+
+@pytest.mark.parametrize("option", ["--time-limit", "--soft-time-limit"])
+def test_what_runs_past_the_time_limit_of_a_pool_of_processes_is_parked_once(
+    site: Site, option: str
+) -> None:
+    # Celery takes ``prefork`` for its default, and then goes by the setting.
+    pool = ["--pool", "processes", "--concurrency", "1", option, "2"]
+    site.worker(Stage.ENHANCE.value, options=pool, TEST_PASS_SECONDS="80")
+    site.take_in(1)
+    site.until(site.stores.documents.dead_letters, "it is parked")
+    (letter,) = site.parked(Stage.ENHANCE.value)
+    assert (letter["product_id"], letter["exception"]) == (1, "DeadlinePassed")
+    assert "time limit" in letter["message"]
+    (record,) = site.stores.documents.dead_letters()
+    assert (record.key, record.tries) == (letter["key"], 1)
+    # The graph goes on without an enhanced version where the stage could say so.
+    expected = ImageState.FAILED if option == "--time-limit" else ImageState.QUEUED
+    site.until(lambda: site.states() == {expected: 1}, "its image is told")
