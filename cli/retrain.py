@@ -48,3 +48,56 @@ def shadow(
     from cli.retrain_shadow import shadow
 
     shadow(replay=replay, last_days=last_days, requests=requests, json_output=json_output)
+
+
+Reason = Annotated[str, typer.Option(help="Why; it is noted in the registry.", prompt=True)]
+By = Annotated[str, typer.Option(help="Who decides.", prompt=True)]
+
+
+@retrain_app.command(
+    "reembed", epilog="Examples: `justlens retrain reembed` - `justlens retrain reembed 7 --json`"
+)
+def reembed(
+    version: Annotated[
+        str, typer.Argument(help="Number of a version.  [the registry's challenger]")
+    ] = "",
+    json_output: Json = False,
+) -> None:
+    """Write all images into the space of a new text model, beside the one that serves.
+
+    Images that arrive meanwhile are written into both. Run it again after a kill: it goes on.
+    """
+    from cli.retrain_spaces import reembed
+
+    reembed(version, json_output=json_output)
+
+
+@retrain_app.command(
+    "cutover",
+    epilog='Example: `justlens retrain cutover --by Asha --reason "agrees in the shadow"`',
+)
+def cutover(reason: Reason, by: By, json_output: Json = False) -> None:
+    """Let the challenger serve, everywhere within seconds; `rollback` takes it back."""
+    from cli.retrain_spaces import cut_over
+
+    cut_over(reason, by, json_output=json_output)
+
+
+@retrain_app.command(
+    "rollback", epilog='Example: `justlens retrain rollback --by Asha --reason "complaints"`'
+)
+def rollback(reason: Reason, by: By, json_output: Json = False) -> None:
+    """Let the text model that served before serve again; images since then are in its space."""
+    from cli.retrain_spaces import roll_back
+
+    roll_back(reason, by, json_output=json_output)
+
+
+@retrain_app.command(
+    "drop", epilog='Example: `justlens retrain drop --by Asha --reason "worse on real queries"`'
+)
+def drop(reason: Reason, by: By, json_output: Json = False) -> None:
+    """Give the challenger up, and remove all that was written in its space."""
+    from cli.retrain_spaces import drop
+
+    drop(reason, by, json_output=json_output)

@@ -41,6 +41,11 @@ class TextSpaces(BaseModel):
         names = (self.serving, self.previous, self.challenger)
         return tuple(name for name in dict.fromkeys(names) if name)
 
+    @property
+    def version(self) -> int | None:
+        """Of the model that serves, in the registry; none: the one of the settings."""
+        return version_of(self.serving) if self.serving else None
+
     def challenged(self, name: str) -> "TextSpaces":
         """With a challenger, instead of any other."""
         if name in (self.serving, self.previous):
@@ -62,6 +67,11 @@ class TextSpaces(BaseModel):
         if self.previous is None:
             raise ConfigurationError("nothing served before: there is no way back")
         return TextSpaces(serving=self.previous, challenger=self.serving)
+
+
+def version_of(name: str) -> int:
+    """The version in the registry of the model that a space is named like."""
+    return int(name.removeprefix("text").partition(".")[0])
 
 
 def text_spaces(documents: DocumentStore) -> TextSpaces:

@@ -19,6 +19,7 @@ import numpy as np
 from pipeline.errors import ConfigurationError
 from pipeline.retraining.decision import Decision
 from pipeline.retraining.plots import plots
+from pipeline.settings import Settings
 
 MODEL = "justlens-text"
 """Name of the experiment and of the registered model."""
@@ -75,6 +76,12 @@ class Version:
     metrics: Mapping[str, float]
     queries: str
     events: tuple[Mapping[str, Any], ...]
+
+
+def open_registry(settings: Settings) -> "Registry":
+    """The registry at the address in the settings."""
+    url = settings.mlflow_url or f"sqlite:///{settings.data_dir}/mlflow.db"
+    return Registry(url, settings.data_dir / "mlartifacts")
 
 
 class Registry:
@@ -211,6 +218,11 @@ class Registry:
         self._note(version, {"event": "drop", "reasons": [reason], "by": by})
         self._client.delete_registered_model_alias(MODEL, CHALLENGER)
         return self.version(version.number)
+
+    def challenges(self) -> int | None:
+        """The number of the challenger, if there is one."""
+        found = (each.number for each in self.versions() if CHALLENGER in each.aliases)
+        return next(found, None)
 
     def model(self, number: int, target: Path) -> Path:
         """Copy a version's sentence-transformers folder to ``target``, complete or not at all."""

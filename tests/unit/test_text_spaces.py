@@ -206,35 +206,68 @@ class TestScoringAnImage:
             self.scored(runtime)
 
 
+class Aliases:
+    """Of a registry whose versions are numbers."""
+
+    def __init__(self, champion: int = 1, challenger: int | None = 2) -> None:
+        self.champion, self.challenger = champion, challenger
+        self.previous: int | None = None
+
+    def challenges(self) -> int | None:
+        """The challenger."""
+        return self.challenger
+
+    def cut_over(self, reason: str, by: str = "") -> None:
+        """It serves."""
+        assert self.challenger is not None
+        self.previous, self.champion, self.challenger = self.champion, self.challenger, None
+
+    def take_back(self, reason: str, by: str = "") -> None:
+        """It serves no longer."""
+        assert self.previous is not None
+        self.challenger, self.champion, self.previous = self.champion, self.previous, None
+
+    def drop(self, reason: str, by: str = "") -> None:
+        """It never serves."""
+        self.challenger = None
+
+
 class TestChangeOver:
     @pytest.fixture
-    def changeover(self, own_shops, runtime) -> ChangeOver:
-        return ChangeOver(own_shops.stores, runtime.rescoring)
+    def aliases(self) -> Aliases:
+        return Aliases()
 
-    def test_goes_from_a_folder_to_serving_and_back(self, own_shops, changeover, tmp_path):
+    @pytest.fixture
+    def changeover(self, own_shops, runtime, aliases) -> ChangeOver:
+        return ChangeOver(own_shops.stores, runtime.rescoring, aliases)
+
+    def test_goes_from_a_folder_to_serving_and_back(self, own_shops, changeover, aliases, tmp_path):
         folder = swapped(tmp_path / "new", own_shops.settings.model_dir, "coffee", "pet")
         name = changeover.challenge(folder, 2)
         assert changeover.fill() == EVERY_PHOTO
-        assert changeover.cut_over() == TextSpaces(serving=name, previous="")
-        assert changeover.roll_back() == TextSpaces(serving="", challenger=name)
+        assert changeover.cut_over("better") == TextSpaces(serving=name, previous="")
+        assert (aliases.champion, aliases.challenger) == (2, None)
+        assert changeover.roll_back("worse") == TextSpaces(serving="", challenger=name)
+        assert (aliases.champion, aliases.challenger) == (1, 2)
         assert changeover.challenge(folder, 2) == name
 
     def test_serves_nothing_that_is_missing_something(self, own_shops, changeover, challenger):
         put_in_force(own_shops.stores.documents, TextSpaces(challenger=challenger))
         looked_at = []
-        changeover.cut_over(looked_at.append)
+        changeover.cut_over("better", step=looked_at.append)
         assert sum(looked_at) == 2 * EVERY_PHOTO
         assert len(rows(own_shops, "cafe", challenger)) == 3
 
     def test_leaves_nothing_of_a_challenger_that_is_given_up(
-        self, own_shops, changeover, challenger, runtime
+        self, own_shops, changeover, aliases, challenger, runtime
     ):
         stores = own_shops.stores
         put_in_force(stores.documents, TextSpaces(challenger=challenger))
         changeover.fill()
         models = runtime.rescoring(challenger).models
         assert len(models) == 2
-        assert changeover.drop() == TextSpaces()
+        assert changeover.drop("worse") == TextSpaces()
+        assert aliases.challenger is None
         assert rows(own_shops, "cafe", challenger) == []
         for model in models:
             for kind in ("picture", "description"):
@@ -242,9 +275,28 @@ class TestChangeOver:
         assert len(rows(own_shops, "cafe", "")) == 3
 
     def test_says_what_to_do_where_there_is_no_challenger(self, changeover):
-        for step in (changeover.fill, changeover.cut_over, changeover.drop):
+        for step in (changeover.cut_over, changeover.drop):
             with pytest.raises(ConfigurationError, match="retrain reembed"):
-                step()
+                step("reason")
+
+    def test_refuses_another_model_than_the_registry_s_challenger(
+        self, own_shops, changeover, aliases, challenger
+    ):
+        put_in_force(own_shops.stores.documents, TextSpaces(challenger=challenger))
+        aliases.challenger = 3
+        with pytest.raises(ConfigurationError, match="registry's challenger"):
+            changeover.cut_over("better")
+
+    def test_ends_what_a_kill_has_left_between_the_stores_and_the_registry(
+        self, own_shops, changeover, aliases, challenger
+    ):
+        documents = own_shops.stores.documents
+        put_in_force(documents, TextSpaces(challenger=challenger).cut_over())
+        assert changeover.cut_over("better").serving == challenger
+        assert aliases.champion == 2
+        aliases.take_back("worse")
+        assert changeover.roll_back("worse").serving == ""
+        assert (aliases.champion, aliases.challenger) == (1, 2)
 
 
 def fail_after(patched: pytest.MonkeyPatch, store: object, name: str, times: int) -> None:

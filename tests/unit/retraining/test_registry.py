@@ -73,7 +73,9 @@ def test_a_model_goes_from_challenger_to_champion_and_back(
 
     registry.take_back("complaints", by="Asha")
     assert aliases(registry) == {1: ("champion",), 2: (), 3: ("challenger",)}
+    assert registry.challenges() == 3
     registry.drop("complaints", by="Asha")
+    assert registry.challenges() is None
     assert aliases(registry) == {1: ("champion",), 2: (), 3: ()}
     events = [(event["event"], event.get("by")) for event in registry.version(3).events]
     assert events == [("decision", None), ("cut-over", ""), ("drop", "Asha")]
