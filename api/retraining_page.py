@@ -6,6 +6,7 @@ The server renders all of it, plots included; there is no script.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import NamedTuple
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -17,10 +18,11 @@ from api.wiring import Services, ServicesOf
 from pipeline.errors import JustLensError
 from pipeline.retraining.comparison import Comparison
 from pipeline.retraining.drift import binned
-from pipeline.retraining.history import Decision, Metric, decisions
+from pipeline.retraining.history import Metric, Trial, trials
 from pipeline.retraining.verdict import Check, Interval, Latency, Verdict, scores, verdict
 from pipeline.settings import Settings
 from pipeline.stores.shadow import Compared
+from pipeline.text_spaces import TextSpaces, text_spaces
 
 CHECKS = {
     "agreement": ("Same first picture", "Share of businesses, with its 95 % interval"),
@@ -83,19 +85,29 @@ class Compare:
     gain: Range | None
 
 
+class State(NamedTuple):
+    """A word for what a model is, and the class of its colour."""
+
+    colour: str
+    word: str
+
+
 @router.get("/retraining", response_class=HTMLResponse)
 def retraining(request: Request, services: ServicesOf) -> HTMLResponse:
     """The whole page."""
     status, trouble = HTTPStatus.OK, ""
-    history: list[Decision] = []
-    shadow = None
+    history: list[Trial] = []
+    shadow, spaces = None, TextSpaces()
     try:
-        history = decisions(services.stores.documents)
+        history = trials(services.stores.documents)
+        spaces = text_spaces(services.stores.documents)
         shadow = _shadow(services)
     except JustLensError as error:
         status, trouble = status_of(error), str(error)
     context = {
-        "history": history,
+        "history": [(one, state(one, spaces)) for one in history],
+        "spaces": spaces,
+        "own_model": services.text_encoder.identity,
         "rows": compare(history[0]) if history else [],
         "shadow": shadow,
         "share": services.settings.shadow_share,
@@ -137,9 +149,24 @@ def shadowed(
     )
 
 
-def compare(decision: Decision) -> list[Compare]:
-    """The figures of a decision, the primary one first."""
-    ordered = sorted(decision.metrics, key=lambda one: one.role != "primary")
+def state(trial: Trial, spaces: TextSpaces) -> State:
+    """What a model is by now: the space of a version is named like it."""
+
+    def is_in(space: str | None) -> bool:
+        return space is not None and space.partition(".")[0] == trial.challenger
+
+    if is_in(spaces.serving):
+        return State("is-good", "serves")
+    if is_in(spaces.challenger):
+        return State("is-busy", "challenger")
+    if is_in(spaces.previous):
+        return State("", "served before")
+    return State("", "given up") if trial.promoted else State("is-bad", "not promoted")
+
+
+def compare(trial: Trial) -> list[Compare]:
+    """The figures of a trial, the primary one first."""
+    ordered = sorted(trial.metrics, key=lambda one: one.role != "primary")
     return [Compare(one, _gain_range(one)) for one in ordered]
 
 

@@ -60,12 +60,14 @@ class Decision:
         gain: relative gain of the primary metric over the champion's best; none: unknown.
         interval: its 95 % bootstrap interval over the queries, against the champion as measured.
         reasons: a sentence for each condition; those that were not met come first.
+        met: whether each condition was: ``mrr``, ``latency`` and the names of the guards.
     """
 
     promoted: bool
     gain: float | None
     interval: tuple[float, float] | None
     reasons: tuple[str, ...]
+    met: Mapping[str, bool] = field(default_factory=dict)
 
 
 def decide(
@@ -87,11 +89,15 @@ def decide(
     to_beat = max(champion.mrr, best or 0.0)
     gain = challenger.mrr / to_beat - 1 if to_beat else float(np.inf if challenger.mrr else 0)
     interval = gain_interval(champion.reciprocal_ranks, challenger.reciprocal_ranks)
-    checks = [_gain(challenger.mrr, to_beat, gain, interval, rule), _latency(challenger, rule)]
-    checks += [_guard(name, champion, challenger, rule) for name in sorted(champion.guards)]
+    checks = {
+        "mrr": _gain(challenger.mrr, to_beat, gain, interval, rule),
+        "latency": _latency(challenger, rule),
+        **{name: _guard(name, champion, challenger, rule) for name in sorted(champion.guards)},
+    }
     # False sorts first.
-    reasons = tuple(reason for _, reason in sorted(checks, key=lambda check: check[0]))
-    return Decision(all(met for met, _ in checks), gain, interval, reasons)
+    reasons = tuple(reason for _, reason in sorted(checks.values(), key=lambda check: check[0]))
+    met = {name: is_met for name, (is_met, _) in checks.items()}
+    return Decision(all(met.values()), gain, interval, reasons, met)
 
 
 def gain_interval(

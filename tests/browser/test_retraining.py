@@ -9,9 +9,10 @@ from api.main import create
 from api.wiring import Services
 from pipeline.retraining.history import Metric, remember
 from pipeline.settings import Settings
+from pipeline.text_spaces import TextSpaces, put_in_force
 from tests.browser.conftest import Visit, barriers, served
 from tests.shops import Outbox
-from tests.unit.retraining.test_history import decision
+from tests.unit.retraining.test_history import trial
 from tests.unit.retraining.test_verdict import comparisons
 
 pytestmark = pytest.mark.browser
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Services:
-    """Embedded stores with two decisions and a challenger whose scores have drifted."""
+    """Embedded stores with two trials and a challenger whose scores have drifted."""
     services = Services(Settings(data_dir=tmp_path_factory.mktemp("site")), Outbox())
     latency = {"champion": 190.0, "challenger": 230.5, "unit": "ms", "is_better": "lower"}
     guards = [
@@ -27,10 +28,11 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Services:
                passed=True),
         Metric(name="Encoding 128 texts", role="guard", **latency, limit=220.0, passed=False),
     ]  # fmt: skip
-    refused = decision("text8.a0b1c2d3e4f5", 2e9, promoted=False, reasons=["Encoding is too slow"])
+    refused = trial("text8", 2e9, promoted=False, reasons=["Encoding is too slow"])
     refused = refused.model_copy(update={"metrics": [*refused.metrics, *guards]})
-    for one in (decision("text7.0123456789ab", 1.9e9), refused):
+    for one in (trial("text7", 1.9e9), refused):
         remember(services.stores.documents, one)
+    put_in_force(services.stores.documents, TextSpaces(serving="text7.0123456789ab", previous=""))
     services.stores.shadow.save(comparisons(failed=9, shifted=0.15, same=0.8))
     return services
 

@@ -5,13 +5,14 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
-from api.retraining_page import compare, shadowed
+from api.retraining_page import compare, shadowed, state
 from api.wiring import Services
 from pipeline.errors import StoreUnavailable
 from pipeline.retraining.history import Metric, remember
 from pipeline.settings import Settings
 from pipeline.stores.shadow import Compared
-from tests.unit.retraining.test_history import decision
+from pipeline.text_spaces import TextSpaces, put_in_force
+from tests.unit.retraining.test_history import trial
 from tests.unit.retraining.test_verdict import comparisons
 
 PAIR = Compared("minilm@1", "champion@2", 600, 100.0, 200.0)
@@ -34,9 +35,9 @@ def test_at_first_it_says_what_there_will_be(writer: TestClient) -> None:
 def test_it_shows_figures_shadow_and_decisions(writer: TestClient, own_shops: Services) -> None:
     slower = {"champion": 190, "challenger": 230.5, "unit": "ms", "is_better": "lower"}
     guard = Metric(name="Encode 128", role="guard", **slower, limit=220, passed=False)
-    first = decision("text1.a", 50.0, promoted=False, reasons=["Encode 128 takes 230.5 ms"])
+    first = trial("text1", 50.0, promoted=False, reasons=["Encode 128 takes 230.5 ms"])
     worse = first.model_copy(update={"metrics": [guard, *first.metrics]})
-    remember(own_shops.stores.documents, decision("text0.<b>", 10.0))
+    remember(own_shops.stores.documents, trial("text0.<b>", 10.0))
     remember(own_shops.stores.documents, worse)
     own_shops.stores.shadow.save(comparisons(failed=9, shifted=0.3, slower=2.0))
     html = writer.get("/retraining").text
@@ -63,8 +64,29 @@ def test_it_shows_figures_shadow_and_decisions(writer: TestClient, own_shops: Se
     assert "text0.<b>" not in html
 
 
+@pytest.mark.parametrize(
+    ("spaces", "promoted", "word"),
+    [
+        (TextSpaces(serving="text1.ab"), True, "serves"),
+        (TextSpaces(serving="text11.ab", challenger="text1.ab"), True, "challenger"),
+        (TextSpaces(serving="text2.ab", previous="text1.ab"), True, "served before"),
+        (TextSpaces(serving="text11.ab", previous=""), True, "given up"),
+        (TextSpaces(), False, "not promoted"),
+    ],
+)
+def test_what_a_model_is_by_now_is_told_by_the_spaces_in_force(spaces, promoted, word) -> None:
+    assert state(trial("text1", promoted=promoted), spaces).word == word
+
+
+def test_the_models_in_force_are_named(writer: TestClient, own_shops: Services) -> None:
+    own = own_shops.text_encoder.identity
+    assert f"Champion {own} Challenger none" in text_of(writer.get("/retraining").text)
+    put_in_force(own_shops.stores.documents, TextSpaces(challenger="text1.ab"))
+    assert "Challenger text1.ab Served before none" in text_of(writer.get("/retraining").text)
+
+
 def test_the_primary_figure_comes_first() -> None:
-    one = decision("text1")
+    one = trial("text1")
     guard = Metric(name="guard", role="guard", champion=None, challenger=0.8, passed=True)
     rows = compare(one.model_copy(update={"metrics": [guard, *one.metrics]}))
     assert [row.metric.role for row in rows] == ["primary", "guard"]
