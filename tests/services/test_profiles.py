@@ -2,30 +2,32 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cli import main
+from tests.processes import Command
+
 pytestmark = pytest.mark.services
 
-COMMAND = [str(Path(sys.executable).parent / "justlens")]
 LIMIT = 240
 
 
-def run(*arguments: str, **environment: str) -> dict[str, Any]:
-    """What a command printed as JSON."""
-    done = subprocess.run(
-        [*COMMAND, *arguments, "--json"],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
+def run(folder: Path, *arguments: str, status: int = 0, **environment: str) -> dict[str, Any]:
+    """What a command with this data folder printed as JSON."""
+    folder.mkdir(exist_ok=True)
+    output = folder / "output"
+    output.unlink(missing_ok=True)
+    command = Command(
+        main,
+        ["justlens", *arguments, "--json"],
+        {**os.environ, **environment, "JUSTLENS_DATA_DIR": str(folder)},
+        output,
     )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    assert command.wait(LIMIT) == status, output.read_text()[-3000:]
+    return json.loads(output.read_text().splitlines()[-1])
 
 
 def rounded(value: Any) -> Any:
@@ -41,8 +43,8 @@ def rounded(value: Any) -> Any:
 def test_real_photos_rank_alike_on_servers_and_embedded(
     tmp_path: Path, services_environment: dict[str, str]
 ) -> None:
-    alone = run("demo", JUSTLENS_DATA_DIR=str(tmp_path / "alone"))
-    served = run("demo", JUSTLENS_DATA_DIR=str(tmp_path / "served"), **services_environment)
+    alone = run(tmp_path / "alone", "demo")
+    served = run(tmp_path / "served", "demo", **services_environment)
     assert rounded(served["businesses"]) == rounded(alone["businesses"])
     logs = {path.stem for path in (tmp_path / "served" / "demo" / "logs").glob("worker-*.log")}
     assert logs == {"worker-gpu", "worker-cpu", "worker-io"}
@@ -51,9 +53,8 @@ def test_real_photos_rank_alike_on_servers_and_embedded(
 def test_what_is_set_up_and_answers_is_reported_with_version_and_latency(
     tmp_path: Path, services_environment: dict[str, str]
 ) -> None:
-    environment = {**services_environment, "JUSTLENS_DATA_DIR": str(tmp_path)}
-    assert all(part["ok"] for part in run("setup", **environment).values())
-    findings = run("doctor", **environment)
+    assert all(part["ok"] for part in run(tmp_path, "setup", **services_environment).values())
+    findings = run(tmp_path, "doctor", **services_environment)
     assert all(finding["ok"] for finding in findings.values())
     for part, product in {
         "documents": "MongoDB",
@@ -80,16 +81,7 @@ def test_what_is_set_up_and_answers_is_reported_with_version_and_latency(
 def test_a_server_that_is_missing_is_named_with_what_to_do(
     tmp_path: Path, setting: str, part: str, address: str
 ) -> None:
-    environment = {f"JUSTLENS_{setting}": address, "JUSTLENS_DATA_DIR": str(tmp_path)}
-    done = subprocess.run(
-        [*COMMAND, "doctor", "--json"],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-    )
-    assert done.returncode == 1
-    finding = json.loads(done.stdout)[part]
+    finding = run(tmp_path, "doctor", status=1, **{f"JUSTLENS_{setting}": address})[part]
     assert not finding["ok"]
     assert f"JUSTLENS_{setting}" in finding["advice"]
-    assert "secret" not in done.stdout + done.stderr
+    assert "secret" not in (tmp_path / "output").read_text()

@@ -1,22 +1,19 @@
 """What was parked goes on by a command, and ends as if nothing had happened."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cli import main
 from pipeline.queues import JOBS, Stage
 from pipeline.records import ImageState
+from tests.processes import Command
 from tests.services.conftest import Site
 
 pytestmark = pytest.mark.services
 
 DESCRIBE = Stage.DESCRIBE.value
-COMMAND = str(Path(sys.executable).parent / "justlens")
 # Different in any two runs.
 PASSING = {"detail", "ended_at", "seconds", "task_id", "moved_at", "accepted_at", "correlation_id"}
 
@@ -27,15 +24,12 @@ def site(site_of_each_profile: Site) -> Site:
 
 
 def run(site: Site, *arguments: str) -> Any:
-    done = subprocess.run(
-        [COMMAND, "dlq", *arguments, "--json"],
-        env={**os.environ, **site.environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    """What ``justlens dlq`` with these arguments printed as JSON."""
+    output = site.folder / "output"
+    output.unlink(missing_ok=True)
+    command = Command(main, ["justlens", "dlq", *arguments, "--json"], site.environment, output)
+    assert command.wait(60) == 0, output.read_text()
+    return json.loads(output.read_text())
 
 
 def left_behind(site: Site, numbers: range) -> Any:
