@@ -24,9 +24,12 @@ import pipeline.looks
 import pipeline.purge
 import pipeline.reconcile
 import pipeline.scoring
+import pipeline.stores.documents_mongo
 import pipeline.stores.documents_sqlite
 import pipeline.stores.objects_folder
+import pipeline.stores.objects_s3
 import pipeline.stores.relational
+import pipeline.stores.vectors_milvus
 import pipeline.stores.vectors_sqlite
 import pipeline.valkey
 import tests.fast_models
