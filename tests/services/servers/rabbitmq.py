@@ -102,6 +102,8 @@ class Node:
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
             "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq"),
             "RABBITMQ_CONF_ENV_FILE": os.devnull,
+            # Its schedulers would wait for work by turning in a circle, beside all that works.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none",
         }
 
     def __enter__(self) -> "Node":
