@@ -396,6 +396,7 @@ class Settings(BaseSettings):
         figures = IMAGE_TEXT_ENCODERS.get(encoder, IMAGE_TEXT_ENCODERS["conse"])
         given = {name: values[name] for name in figures if values.get(name) not in (None, "")}
         open_to = values.get("open_to") or ("nobody" if profile == "services" else "loopback")
+        filled["mlflow_url"] = values.get("mlflow_url") or f"sqlite:///{data_dir}/mlflow.db"
         return {**values, "data_dir": data_dir, "open_to": open_to, **filled, **figures, **given}
 
 

@@ -106,11 +106,13 @@ def roll(
     return Rolled(hours, rows, _remove(stores, kept_since))
 
 
-def read_hours(stores: Stores, since: float, until: float) -> Iterator[pa.Table]:
-    """The hours that begin from a time on and before another, in their order."""
-    for hour, key in kept_hours(stores):
-        if since <= hour < until:
-            yield pq.read_table(io.BytesIO(stores.objects.get(key)), schema=SCHEMA)
+def read_hour(stores: Stores, key: str) -> pa.Table:
+    """The rows of an hour; see ``SCHEMA``.
+
+    Raises:
+        ObjectMissing: it has been removed.
+    """
+    return pq.read_table(io.BytesIO(stores.objects.get(key)), schema=SCHEMA)
 
 
 def _open_hours(stores: Stores, kept_since: float, now: float) -> Iterator[int]:

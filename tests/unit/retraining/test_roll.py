@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import StoreUnavailable
 from pipeline.retraining.capture import DAY
-from pipeline.retraining.roll import HOUR, SETTLING_SECONDS, Rolled, kept_hours, read_hours, roll
+from pipeline.retraining.roll import HOUR, SETTLING_SECONDS, Rolled, kept_hours, read_hour, roll
 from tests.unit.stores.test_events import click, event
 from tests.unit.stores.test_queries import typed
 
@@ -48,7 +48,8 @@ def closed(hours: int = 1) -> float:
 
 
 def rows(stores) -> list[dict]:
-    return pa.concat_tables(list(read_hours(stores, 0, 2e9))).to_pylist()
+    hours = [read_hour(stores, key) for _, key in kept_hours(stores)]
+    return pa.concat_tables(hours).to_pylist()
 
 
 @pytest.mark.usefixtures("hour")

@@ -1,0 +1,51 @@
+"""The data card of a run in MLflow: its counts as metrics, the card itself as a file."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.settings import Settings
+
+EXPERIMENT = "justlens-text-data"
+CARD = "card.json"
+
+
+def log_card(card: dict[str, Any], settings: Settings) -> str:
+    """Log a card as a run of MLflow's experiment ``justlens-text-data``; returns the run's id.
+
+    Where MLflow's address is a database and not a server, files lie in ``mlartifacts`` of the data
+    folder.
+    """
+    # Takes seconds to import, and only this needs it.
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=settings.mlflow_url)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        here = (
+            None
+            if "://" in settings.mlflow_url and settings.mlflow_url.startswith("http")
+            else str(settings.data_dir / "mlartifacts")
+        )
+        number = client.create_experiment(EXPERIMENT, artifact_location=here)
+    else:
+        number = experiment.experiment_id
+    run = client.create_run(number, run_name=card["run"])
+    run_id: str = run.info.run_id
+    for name in ("encoder", "seed", "from", "until"):
+        client.log_param(run_id, name, card[name])
+    for name, value in figures(card):
+        client.log_metric(run_id, name, value)
+    client.log_dict(run_id, card, CARD)
+    client.set_terminated(run_id)
+    return run_id
+
+
+def figures(card: dict[str, Any], above: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers of a card under their paths, such as ``parts/train/rows``."""
+    for key, value in card.items():
+        # MLflow's names have no commas.
+        name = f"{above}{key.replace(',', '')}"
+        if isinstance(value, dict):
+            yield from figures(value, f"{name}/")
+        elif isinstance(value, int | float) and name != "seed":
+            yield name, value
