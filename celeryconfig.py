@@ -2,11 +2,12 @@
 
 import ssl
 
+from celery.schedules import crontab
 from kombu.transport import TRANSPORT_ALIASES
 
 from pipeline import topology
 from pipeline.joins import join_backend
-from pipeline.queues import JOBS
+from pipeline.queues import JOBS, RETRAINING
 from pipeline.settings import settings
 
 _settings = settings()
@@ -111,4 +112,16 @@ beat_schedule = {
         "options": {"queue": JOBS},
     },
     "forget events": {"task": "forget_events", "schedule": _HOUR, "options": {"queue": JOBS}},
+    "write hours of queries": {
+        "task": "retraining_capture",
+        # An hour is written when it has been over for some minutes.
+        "schedule": crontab(minute=10),
+        "options": {"queue": RETRAINING},
+    },
+    "prepare what a text model is trained on": {
+        "task": "retraining_prepare",
+        # Behind the last hour of the day (UTC), and while few people search.
+        "schedule": crontab(hour=1, minute=20),
+        "options": {"queue": RETRAINING},
+    },
 }

@@ -18,6 +18,45 @@ def steps() -> None:
     """Retrain the text model on what was searched for."""
 
 
+@retrain_app.command("capture", epilog="Example: `justlens retrain capture --json`")
+def capture(json_output: Json = False) -> None:
+    """Write the hours of queries that are over to the object store, as beat does every hour."""
+    from cli.retrain_data import capture
+
+    capture(json_output=json_output)
+
+
+@retrain_app.command(
+    "prepare",
+    epilog="Examples: `justlens retrain prepare` - `justlens retrain prepare queries.jsonl "
+    "triplets.jsonl --run first --json`",
+)
+def prepare(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Beside the hours of queries: JSON Lines of `justlens report --queries`, or of "
+            "triplets with anchor, positive and, if there is one, negative."
+        ),
+    ] = None,
+    run: Annotated[
+        str, typer.Option(help="Name of the run; one that is there stays.  [the time]")
+    ] = "",
+    days: Annotated[
+        int | None, typer.Option(help="Only queries of so many days.  [all that are kept]", min=1)
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="Another one divides train, dev and test in another way.")
+    ] = 20_261_126,
+    log: Annotated[bool, typer.Option(help="Log the data card to MLflow.")] = True,
+    json_output: Json = False,
+) -> None:
+    """Make of what people searched for what a text model is trained, chosen and tested on."""
+    from cli.retrain_data import prepare
+
+    prepare(files or [], run=run, days=days, seed=seed, log=log, json_output=json_output)
+
+
 @retrain_app.command(
     "shadow",
     epilog="Examples: `justlens retrain shadow` - `justlens retrain shadow --last-days 7` - "

@@ -12,6 +12,7 @@ from tasks.enhance import Enhance
 from tasks.foreign import Foreign
 from tasks.jobs import ForgetEvents, Reconcile
 from tasks.rabbitmq import BulkLanes
+from tasks.retraining import Capture, Prepare
 from tasks.score import ScoreStage
 from tasks.tag import Tag
 from tasks.update import Update
@@ -19,6 +20,18 @@ from tasks.update import Update
 app = Celery("justlens")
 app.config_from_object("celeryconfig")
 
-for task in (Enhance, Update, Tag, Describe, ScoreStage, AltText, Reconcile, ForgetEvents, Foreign):
+for task in (
+    Enhance,
+    Update,
+    Tag,
+    Describe,
+    ScoreStage,
+    AltText,
+    Reconcile,
+    ForgetEvents,
+    Foreign,
+    Capture,
+    Prepare,
+):
     app.register_task(task())
 app.steps["consumer"].add(BulkLanes)

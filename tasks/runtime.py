@@ -94,6 +94,18 @@ class Runtime:
             encoder.encode_names, encoder.space, self.stores.vectors, encoder.classes
         )
 
+    def champion(self) -> Any:
+        """The text model that serves: that of the settings, or the retrained one after a cut-over.
+
+        Raises:
+            ObjectMissing: it was never published.
+        """
+        name = text_spaces(self.stores.documents).serving
+        if name == BASE:
+            return self.model("text")
+        folder = fetch(self.stores.objects, name, self.settings.model_dir)
+        return self._make("text", "onnx", folder=folder, identity=name)
+
     def scorer(self) -> Scorer:
         """The scorer for the vocabulary as it stands."""
         return self._current_scorer(BASE, self.text_embeddings, self.image_text_embeddings)

@@ -12,7 +12,7 @@ CARD = "card.json"
 def log_card(card: dict[str, Any], settings: Settings) -> str:
     """Log a card as a run of MLflow's experiment ``justlens-text-data``; returns the run's id.
 
-    Where MLflow's address is a database and not a server, files lie in ``mlartifacts`` of the data
+    The card of a run that has been logged before is not logged again. Where MLflow's address is a database and not a server, files lie in ``mlartifacts`` of the data
     folder.
     """
     # Takes seconds to import, and only this needs it.
@@ -29,8 +29,10 @@ def log_card(card: dict[str, Any], settings: Settings) -> str:
         number = client.create_experiment(EXPERIMENT, artifact_location=here)
     else:
         number = experiment.experiment_id
-    run = client.create_run(number, run_name=card["run"])
-    run_id: str = run.info.run_id
+    name = card["run"].replace("'", "")
+    for known in client.search_runs([number], f"attributes.run_name = '{name}'", max_results=1):
+        return str(known.info.run_id)
+    run_id: str = client.create_run(number, run_name=name).info.run_id
     for name in ("encoder", "seed", "from", "until"):
         client.log_param(run_id, name, card[name])
     for name, value in figures(card):

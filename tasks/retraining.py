@@ -1,0 +1,49 @@
+"""``sbert_retraining``: what beat sends for the text model; see ``pipeline.retraining``."""
+
+import json
+import time
+from dataclasses import asdict
+from typing import Any
+
+from tasks.jobs import Job
+from tasks.runtime import runtime
+
+# What these steps import takes long, and every worker imports this module: hence in their runs.
+
+
+class Capture(Job):
+    """Writes the hours that are over to the object store; beat calls it every hour."""
+
+    name = "retraining_capture"
+
+    def work(self) -> dict[str, Any]:
+        """Returns how many hours and rows were written, and how many old hours removed."""
+        from pipeline.retraining.roll import roll
+
+        here = runtime()
+        return asdict(roll(here.stores, days=here.settings.queries_days))
+
+
+class Prepare(Job):
+    """Prepares the data of a run; beat calls it every night."""
+
+    name = "retraining_prepare"
+
+    def work(self, run: str = "") -> dict[str, Any]:
+        """Returns the run and its rows. One run a day: a second message finds it done."""
+        from pipeline.retraining.assembly import NothingToPrepare
+        from pipeline.retraining.data_card import log_card
+        from pipeline.retraining.prepare import prepare
+
+        here = runtime()
+        run = run or time.strftime("%Y%m%d", time.gmtime())
+        champion = here.champion()
+        try:
+            folder = prepare(
+                here.stores, here.settings, champion.pieces, encoder=champion.identity, run=run
+            )
+        except NothingToPrepare as error:
+            return {"run": "", "detail": str(error)}
+        card = json.loads((folder / "data" / "card.json").read_text(encoding="utf-8"))
+        log_card(card, here.settings)
+        return {"run": run, "rows": {name: part["rows"] for name, part in card["parts"].items()}}
