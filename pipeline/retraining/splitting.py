@@ -14,6 +14,8 @@ SOME_OOV = 0.1
 MOSTLY_OOV = 0.5
 SHARE_OF_DEV = 0.1
 SHARE_OF_TEST = 0.1
+# Of its stratum: a larger group would make up most of the part that it falls into.
+LARGEST_HELD_OUT = 0.05
 
 
 class Part(StrEnum):
@@ -55,9 +57,9 @@ def parts(
     """The part of each query; a group is never divided.
 
     Within each stratum groups are ordered by a hash of their first member and the seed, and the
-    first tenth goes to the test, the next to dev. So every part has its share of every stratum, and
-    a query stays in its part from night to night, up to those at the borders: what the champion was
-    trained with does not become what it is tested with.
+    first tenth goes to the test, the next to dev; large groups are trained with. So every part has
+    its share of every stratum, and a query stays in its part from night to night, up to those at
+    the borders: what the champion was trained with does not become what it is tested with.
 
     Args:
         members: of each group; the first one stands for it.
@@ -66,11 +68,14 @@ def parts(
     by_stratum: defaultdict[str, list[Sequence[str]]] = defaultdict(list)
     for group in members:
         by_stratum[strata[group[0]]].append(group)
-    found = {}
+    found: dict[str, Part] = {}
     for stratum in sorted(by_stratum):
         own = sorted(by_stratum[stratum], key=lambda group: lot(group[0], seed))
-        total, before = sum(map(len, own)), 0
-        for group in own:
+        largest = max(1, LARGEST_HELD_OUT * sum(map(len, own)))
+        small = [group for group in own if len(group) <= largest]
+        found.update({text: Part.TRAIN for group in own for text in group})
+        total, before = sum(map(len, small)), 0
+        for group in small:
             part = _part((before + len(group) / 2) / total)
             found.update(dict.fromkeys(group, part))
             before += len(group)
