@@ -1,4 +1,8 @@
-"""How much a request may send: a body is refused while it comes, not once it is in memory."""
+"""How much a request may send: a body is refused while it comes, not once it is in memory.
+
+FastAPI's own ``max_body_size`` is fixed when an application is made, before settings are read, and
+its 413 is plain text.
+"""
 
 from http import HTTPStatus
 

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from api.shields import HEADERS
 from pipeline.errors import (
     BrokerUnavailable,
     ConfigurationError,
@@ -182,4 +183,6 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
         request,
         HTTPStatus.INTERNAL_SERVER_ERROR,
         f"Something went wrong here; the log has the details under {number}.",
+        # Starlette answers this outside of all that adds to other answers.
+        headers=HEADERS,
     )

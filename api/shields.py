@@ -18,6 +18,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
+    "Content-Security-Policy": NOTHING,
 }
 
 
@@ -37,8 +38,9 @@ class SecurityHeaders:
         async def adding(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                policy = DOCS if scope["path"].endswith("/docs") else NOTHING
-                for name, value in {**HEADERS, "Content-Security-Policy": policy}.items():
+                if scope["path"].endswith("/docs"):
+                    headers.setdefault("Content-Security-Policy", DOCS)
+                for name, value in HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 

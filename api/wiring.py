@@ -22,6 +22,7 @@ import models
 from api import operations, problems
 from api.access import Door
 from api.body_limit import BodyLimit
+from api.hosts import Hosts
 from api.rate_limits import RateLimits
 from api.servings import Answering, Servings
 from api.shields import Cors, SecurityHeaders
@@ -335,6 +336,7 @@ def application(
     app.add_middleware(BodyLimit)
     app.add_middleware(Door)
     app.add_middleware(Cors)
+    app.add_middleware(Hosts)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(operations.Metrics)
     for router in (*routers, operations.router):

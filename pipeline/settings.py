@@ -114,6 +114,9 @@ class Settings(BaseSettings):
     openai_key: SecretStr = Field(SecretStr(""), description="Bearer token; empty: none is sent.")
 
     api_host: str = "127.0.0.1"
+    api_names: str = Field(
+        "", description="Names that the web applications answer to; with commas."
+    )
     open_to: Literal["", "nobody", "loopback", "all"] = Field(
         "", description="Who needs no key of the web applications; empty: by the profile."
     )
@@ -312,6 +315,11 @@ class Settings(BaseSettings):
     def origins(self) -> frozenset[str]:
         """The sites whose scripts may ask the web applications."""
         return frozenset(origin.strip() for origin in self.cors_origins.split(",")) - {""}
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names that the web applications answer to, in lower case; none: see ``api.hosts``."""
+        return frozenset(name.strip().lower() for name in self.api_names.split(",")) - {""}
 
     @field_validator("rate_limit_key", "rate_limit_address")
     @classmethod

@@ -314,7 +314,7 @@ def test_the_embedded_profile_is_open_to_this_machine(
     caplog.set_level(logging.INFO)
     services = Services(Settings(data_dir=tmp_path, open_to=open_to))
     app = wiring.application("test", "", [], [], lambda: services)
-    with TestClient(app, client=(address, 1)) as client:
+    with TestClient(app, "http://localhost", client=(address, 1)) as client:
         assert client.get("/metrics").status_code == status
         wrong = client.get("/metrics", headers=bearer("jl_wrong"))
         assert wrong.status_code == 401

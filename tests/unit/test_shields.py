@@ -13,6 +13,8 @@ from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
 from api import html, main
+from api.body_limit import MOST_BYTES
+from api.shields import HEADERS
 from api.wiring import Services, application
 from pipeline.api_keys import Scope, make_key
 from pipeline.settings import Settings
@@ -40,7 +42,8 @@ def asking(folder: Path, shops: Services) -> Asking:
         services = Services(settings)
         services.text_encoder = shops.text_encoder
         services.image_text_encoder = shops.image_text_encoder
-        with TestClient(main.create(lambda: services), client=(client, 1)) as asked:
+        app = main.create(lambda: services)
+        with TestClient(app, "http://localhost", client=(client, 1)) as asked:
             yield asked
 
     return ask
@@ -189,9 +192,85 @@ def test_what_no_one_foresaw_is_found_in_the_log_by_its_number(
     with TestClient(app, raise_server_exceptions=False) as client:
         answer = client.get("/broken?key=hidden")
     assert (answer.status_code, answer.headers["content-type"]) == (500, PROBLEM)
-    assert "secret" not in answer.text
+    assert "secret" not in answer.text and "Traceback" not in answer.text
+    assert answer.headers.items() >= {name.lower(): text for name, text in HEADERS.items()}.items()
     number = re.search(r"under ([0-9a-f]{12})", answer.json()["detail"])
     assert number
     (record,) = [r for r in caplog.records if number[1] in r.getMessage()]
     assert "a secret" in logging.Formatter().format(record)
     assert "hidden" not in record.getMessage()
+
+
+def test_what_fails_before_any_route_is_told_in_the_same_way(
+    shops: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> None:
+        raise RuntimeError("a secret")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shops.visitors, "who", fails)
+        app = application("test", "", [], (), lambda: shops)
+        with TestClient(app, raise_server_exceptions=False) as client:
+            answer = client.get("/health")
+    assert (answer.status_code, answer.headers["content-type"]) == (500, PROBLEM)
+    assert "secret" not in answer.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "is_file"), [("application/json", False), ("multipart/form-data", True)]
+)
+def test_a_body_that_does_not_say_how_long_it_is_ends_at_the_limit(
+    reader: TestClient, shops: Services, content_type: str, is_file: bool
+) -> None:
+    most = shops.settings.max_bytes if is_file else MOST_BYTES
+
+    def pieces() -> Iterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        for _ in range(most // 100_000 + 2):
+            yield bytes(100_000)
+
+    path = "/v1/images" if is_file else "/v1/relevance"
+    headers = {"Content-Type": f"{content_type}; boundary=b"}
+    answer = reader.post(path, content=pieces(), headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (413, PROBLEM)
+    assert str(most)[0] in answer.json()["detail"]
+
+
+LOCAL = {"open_to": "loopback", "client": "127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("host", "chosen", "status"),
+    [
+        ("localhost:8000", LOCAL, 200),
+        ("LOCALHOST.", LOCAL, 200),
+        ("shop.localhost", LOCAL, 200),
+        ("127.0.0.1:8000", LOCAL, 200),
+        ("[::1]:8000", LOCAL, 200),
+        ("192.168.1.7", LOCAL, 200),
+        ("evil.example", LOCAL, 421),
+        ("evil.example:8000", LOCAL, 421),
+        ("localhost.evil.example", LOCAL, 421),
+        ("evillocalhost", LOCAL, 421),
+        ("127.0.0.1.evil.example", LOCAL, 421),
+        ("[::1", LOCAL, 421),
+        ("photos.example", {**LOCAL, "api_names": "a.example, Photos.example"}, 200),
+        ("evil.example", {**LOCAL, "api_names": "photos.example"}, 421),
+        ("evil.example", {**LOCAL, "api_names": "*"}, 200),
+        ("evil.example", {"open_to": "all"}, 200),
+        ("evil.example", {"open_to": "all", "api_names": "photos.example"}, 421),
+        ("photos.example", {"open_to": "nobody"}, 401),
+        ("evil.example", {"open_to": "nobody", "api_names": "photos.example"}, 421),
+    ],
+)
+def test_no_other_site_can_make_its_name_lead_here(
+    asking: Asking, host: str, chosen: dict[str, Any], status: int
+) -> None:
+    with asking(**chosen) as client:
+        answer = client.get("/v1/suggest?q=a", headers={"Host": host})
+        assert answer.status_code == status
+        if status == 421:
+            assert answer.headers["content-type"] == PROBLEM
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert "JUSTLENS_API_NAMES" in answer.json()["detail"]
