@@ -175,10 +175,12 @@ class StageTask(ParkingTask):
 
         A worker that dies between sending the next message and acknowledging its own sends the next
         one twice, under one id. The first goes on; if it was lost on its way, it comes back marked
-        as redelivered, and goes on then.
+        as redelivered, and goes on then. So does a retry, which has the same id, too: a store went
+        away between the record and what follows it.
         """
         record = run.metadata.stages[self.stage.value] if run.metadata else None
-        if record and record.task_id == self.request.id and not self._redelivered():
+        came_before = self._redelivered() or self.request.retries
+        if record and record.task_id == self.request.id and not came_before:
             log.info("task %s has been done, this is a copy of its message", self.request.id)
             raise Ignore
 

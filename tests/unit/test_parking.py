@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from celery import Celery, Task
 from celery.app.control import Inspect
-from celery.exceptions import Reject, Retry, TimeLimitExceeded
+from celery.exceptions import Ignore, Reject, Retry, TimeLimitExceeded
 
 import tasks
 from pipeline.dead_letters import Parking
@@ -52,6 +52,19 @@ class Fails(StageTask):
 
     def work(self, run: Run) -> str:
         raise self.error
+
+
+class Ends(Fails):
+    """A stage whose store may go away when its end is recorded."""
+
+    error: Exception | None = StoreUnavailable("away")
+
+    def work(self, run: Run) -> str:
+        return "as it should"
+
+    def ended(self, run: Run) -> None:
+        if self.error:
+            raise self.error
 
 
 class Wrong(Job):
@@ -186,6 +199,20 @@ def test_a_message_that_ends_its_process_again_and_again_is_parked_unrun(
         task.run(BODY)
     assert place.letter().exception == cause
     assert noted in place.letter().message
+
+
+def test_a_retry_goes_on_where_a_store_went_away_after_the_record_and_a_copy_does_not(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with place.running(Ends, BODY) as task:
+        with pytest.raises(Retry):
+            task.run(BODY)
+        with pytest.raises(Ignore):
+            task.run(BODY)
+        monkeypatch.setattr(Ends, "error", None)
+        task.request.retries = 1
+        assert task.run(BODY)["outcome"] == "done"
+    assert place.published == []
 
 
 def test_what_a_workers_own_time_limit_has_killed_is_parked_and_ends_its_image(
