@@ -5,13 +5,12 @@ import sys
 from tests.services.conftest import (
     milvus_server,
     milvus_url,
-    redis_url,
     s3_server,
     s3_url,
     site,
 )
 
-__all__ = ["milvus_server", "milvus_url", "redis_url", "s3_server", "s3_url", "site"]
+__all__ = ["milvus_server", "milvus_url", "s3_server", "s3_url", "site"]
 
 COUNTS = ""
 

@@ -136,13 +136,15 @@ class Site:
         os.kill(server, signal.SIGKILL)
         self.until(lambda: not self.broker.answers(), "the broker is gone")
 
-    def until(self, condition: Callable[[], object], what: str, limit: float = LIMIT) -> None:
+    def until(
+        self, condition: Callable[[], object], what: str, limit: float = LIMIT, every: float = 0.05
+    ) -> None:
         """Poll until the condition holds."""
         end = time.monotonic() + limit
         while not condition():
             if time.monotonic() > end:
                 pytest.fail(f"not within {limit:.0f} s: {what}\n{self.logs()}")
-            time.sleep(0.05)
+            time.sleep(every)
 
     def states(self) -> dict[ImageState, int]:
         """How many images are in each state."""

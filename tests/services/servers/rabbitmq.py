@@ -1,6 +1,7 @@
 """RabbitMQ: a virtual host for each test on the server that runs, or a node of the test's own."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -26,6 +27,8 @@ SETTING = "JUSTLENS_TEST_AMQP_URL"
 DEFAULT = "amqp://guest:guest@127.0.0.1:5672//"
 # Debian's own command, without the wrapper that changes the user.
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")
+# What rabbitmqctl calls them.
+WAITING, HELD = "messages_ready", "messages_unacknowledged"
 
 
 @contextmanager
@@ -136,6 +139,17 @@ class Node:
             os.killpg(self._process.pid, how)
         self._process.wait(60)
         self._process = None
+
+    def queues(self) -> dict[str, tuple[int, int]]:
+        """How many messages of each queue wait, and how many are not acknowledged."""
+        command = [str(_program("rabbitmqctl")), "--quiet", "--formatter=json", "list_queues"]
+        listed = subprocess.run(
+            [*command, "name", WAITING, HELD],
+            env=self._environment,
+            check=True,
+            capture_output=True,
+        )
+        return {row["name"]: (row[WAITING], row[HELD]) for row in json.loads(listed.stdout)}
 
 
 @cache
