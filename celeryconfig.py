@@ -6,6 +6,7 @@ from celery.schedules import crontab
 from kombu.transport import TRANSPORT_ALIASES
 
 from pipeline import topology
+from pipeline.dead_letters import CONFIRM_SECONDS
 from pipeline.joins import join_backend
 from pipeline.queues import JOBS, RETRAINING
 from pipeline.settings import settings
@@ -103,25 +104,30 @@ enable_utc = True
 timezone = "UTC"
 
 beat_schedule_filename = str(_settings.data_dir / "celerybeat-schedule")
+# Seconds until beat, told to end, sees it.
+beat_max_loop_interval = 1
+# A broker that has hung must not take beat with it.
+_to_jobs = {"queue": JOBS, "confirm_timeout": CONFIRM_SECONDS}
+_to_retraining = {**_to_jobs, "queue": RETRAINING}
 beat_schedule = {
     "reconcile": {
         "task": "reconcile",
         "schedule": _settings.reconcile_every,
         # Without an expiry, for what expires in a queue is a dead letter on RabbitMQ. Runs that
         # have piled up while no worker was there do nothing after the first.
-        "options": {"queue": JOBS},
+        "options": _to_jobs,
     },
-    "forget events": {"task": "forget_events", "schedule": _HOUR, "options": {"queue": JOBS}},
+    "forget events": {"task": "forget_events", "schedule": _HOUR, "options": _to_jobs},
     "write hours of queries": {
         "task": "retraining_capture",
         # An hour is written when it has been over for some minutes.
         "schedule": crontab(minute=10),
-        "options": {"queue": RETRAINING},
+        "options": _to_retraining,
     },
     "prepare what a text model is trained on": {
         "task": "retraining_prepare",
         # Behind the last hour of the day (UTC), and while few people search.
         "schedule": crontab(hour=1, minute=20),
-        "options": {"queue": RETRAINING},
+        "options": _to_retraining,
     },
 }

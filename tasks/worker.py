@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 from celery import Celery
+from celery.platforms import signals
 from celery.signals import beat_init, celeryd_init, worker_init, worker_ready, worker_shutdown
 
 from pipeline.broker import EmbeddedBroker, run_directory
@@ -106,6 +107,20 @@ def preload(sender: Any, **_: Any) -> None:
 def prepare_beat(**_: Any) -> None:
     """Beat may be the first to need the broker and the data folder."""
     _ensure_broker(runtime())
+
+
+@beat_init.connect
+def end_between_sends(sender: Any, **_: Any) -> None:
+    """Let beat end when it has sent what it is at.
+
+    Celery's own handler closes the connection at once. In the middle of a send it then waits for an
+    answer that the interrupted send has read, and beat never ends.
+    """
+
+    def stop(*_: Any) -> None:
+        sender.stop()
+
+    signals.update(SIGTERM=stop, SIGINT=stop)
 
 
 @worker_shutdown.connect

@@ -106,9 +106,9 @@ class Site:
         command = ["worker", "-n", f"{name}@%h", *options, "-Q", chosen]
         return self._start(command, name, environment)
 
-    def beat(self) -> Command:
+    def beat(self, **environment: str) -> Command:
         """The scheduler."""
-        return self._start(["beat"], "beat", {})
+        return self._start(["beat"], "beat", environment)
 
     def _start(self, command: list[str], name: str, environment: dict[str, str]) -> Command:
         process = Command(

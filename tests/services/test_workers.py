@@ -1,7 +1,8 @@
-"""Workers say what they take from, on both brokers."""
+"""Workers say what they take from, and beat ends when it is told to, on both brokers."""
 
 import pytest
 
+from pipeline.backlog import backlog
 from pipeline.graph import Sender
 from pipeline.queues import JOBS, Lane, Stage, lane_queue
 from pipeline.records import ImageState
@@ -40,3 +41,11 @@ def test_what_runs_past_the_time_limit_of_a_pool_of_processes_is_parked_once(
     # The graph goes on without an enhanced version where the stage could say so.
     expected = ImageState.FAILED if option == "--time-limit" else ImageState.QUEUED
     site.until(lambda: site.states() == {expected: 1}, "its image is told")
+
+
+def test_beat_ends_in_the_middle_of_sending(any_site: Site) -> None:
+    # It does nothing but send.
+    beat = any_site.beat(JUSTLENS_RECONCILE_EVERY="0.001")
+    any_site.until(lambda: backlog(any_site.app)[JOBS, "interactive"] > 50, "it sends")
+    beat.terminate()
+    assert beat.wait(30) == 0
