@@ -6,6 +6,7 @@ The ``services`` profile on servers of its own. ``CHAOS_SEED`` sets the choices,
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -58,6 +59,7 @@ def site(tmp_path: Path, servers: Servers) -> Iterator[Site]:
         # An outage is outlived by retries, and seldom ends an image.
         JUSTLENS_RETRY_DELAY="1",
         JUSTLENS_MAX_RETRIES="6",
+        PYTHONFAULTHANDLER="1",
         **servers.environment,
     )
     yield site
@@ -141,8 +143,14 @@ def until_ended(site: Site, least: float) -> None:
 
 
 def end(site: Site, process: subprocess.Popen[bytes]) -> None:
+    """End it gracefully; if it does not, its log says where it stands."""
     process.terminate()
-    process.wait(60)
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        process.wait()
+        pytest.fail(f"{process.args} does not end\n{site.logs()}")
     site.processes.remove(process)
 
 
