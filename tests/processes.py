@@ -4,6 +4,7 @@ Most of the processor's time that a short-lived process takes goes into its impo
 """
 
 import atexit
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -50,6 +51,8 @@ class Command(FRESH.Process):
         with output.open("ab") as log:
             os.dup2(log.fileno(), sys.stdout.fileno())
             os.dup2(log.fileno(), sys.stderr.fileno())
+        # One that hangs says where when it is sent SIGABRT.
+        faulthandler.enable()
         try:
             main()
         finally:
