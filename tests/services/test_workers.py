@@ -1,4 +1,4 @@
-"""Workers say what they take from, and beat ends when it is told to, on both brokers."""
+"""Workers say what they take from, end what takes too long; beat ends when it is told to."""
 
 import pytest
 
