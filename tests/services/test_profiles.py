@@ -13,6 +13,8 @@ from tests.processes import Command
 pytestmark = pytest.mark.services
 
 LIMIT = 240
+# Of the photos of the demo one is smaller, and enlarged.
+SMALL = {"JUSTLENS_TARGET_WIDTH": "500", "JUSTLENS_TARGET_HEIGHT": "300"}
 
 
 def run(folder: Path, *arguments: str, status: int = 0, **environment: str) -> dict[str, Any]:
@@ -43,8 +45,8 @@ def rounded(value: Any) -> Any:
 def test_real_photos_rank_alike_on_servers_and_embedded(
     tmp_path: Path, services_environment: dict[str, str]
 ) -> None:
-    alone = run(tmp_path / "alone", "demo")
-    served = run(tmp_path / "served", "demo", **services_environment)
+    alone = run(tmp_path / "alone", "demo", **SMALL)
+    served = run(tmp_path / "served", "demo", **SMALL, **services_environment)
     assert rounded(served["businesses"]) == rounded(alone["businesses"])
     logs = {path.stem for path in (tmp_path / "served" / "demo" / "logs").glob("worker-*.log")}
     assert logs == {"worker-gpu", "worker-cpu", "worker-io"}
