@@ -11,6 +11,7 @@ import imagehash
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from pipeline.cut_off import is_cut_off
 from pipeline.errors import UndecodableImage
 from pipeline.image_bombs import Reader, check_directory, check_work
 
@@ -106,6 +107,8 @@ def decode(content: bytes, max_pixels: int) -> Picture:
     """
     with _opened(content, max_pixels) as image:
         image.load()
+        if image.format in ("JPEG", "MPO") and is_cut_off(image, content):
+            raise UndecodableImage("the image is damaged: it ends before its last rows")
         return _picture(image)
 
 
