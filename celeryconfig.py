@@ -12,6 +12,7 @@ from pipeline.queues import JOBS, RETRAINING
 from pipeline.settings import settings
 
 _settings = settings()
+_MINUTE = 60.0
 _HOUR = 3600
 _WEEK = 7 * 24 * _HOUR
 
@@ -124,10 +125,16 @@ beat_schedule = {
         "schedule": crontab(minute=10),
         "options": _to_retraining,
     },
-    "prepare what a text model is trained on": {
-        "task": "retraining_prepare",
+    "begin a retraining": {
+        "task": "retraining_begin",
         # Behind the last hour of the day (UTC), and while few people search.
-        "schedule": crontab(hour=1, minute=20),
+        "schedule": _settings.retrain_every or crontab(hour=1, minute=20),
+        "options": _to_retraining,
+    },
+    "go on with a retraining": {
+        "task": "retraining_go_on",
+        # Who works at it holds a lease and no message: this is how another goes on after a kill.
+        "schedule": min(_MINUTE, _settings.retrain_every or _MINUTE),
         "options": _to_retraining,
     },
 }

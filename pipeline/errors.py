@@ -99,6 +99,10 @@ class PoisonMessage(PermanentError):
     """The worker process ended again and again while it had this message."""
 
 
+class RetrainingFailed(JustLensError):
+    """A step of a retraining ended with an error."""
+
+
 class UnknownBusiness(JustLensError):
     """The directory has no business under that id."""
 

@@ -252,6 +252,21 @@ class Settings(BaseSettings):
     shadow_latency: float = Field(
         1.5, description="Most that its median latency may be, in those of the champion.", gt=0
     )
+    shadow_patience: float = Field(
+        24.0,
+        description="Hours that a retrained model waits for enough questions; then queries of "
+        "before are put to both models.",
+        ge=0,
+    )
+    shadow_days: float = Field(
+        7.0, description="Days after which a model that was not asked enough is dropped.", gt=0
+    )
+    retrain_every: float = Field(
+        0.0, description="Seconds from one retraining to the next; 0: every night (UTC).", ge=0
+    )
+    retrain_cut_over: bool = Field(
+        True, description="Let a retrained model serve by itself when it passes in the shadow."
+    )
     capture_queries: bool = Field(
         True, description="Keep what people search for, without personal data, for retraining."
     )

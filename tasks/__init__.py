@@ -11,6 +11,7 @@ from tasks.describe import Describe
 from tasks.enhance import Enhance
 from tasks.foreign import Foreign
 from tasks.jobs import ForgetEvents, Reconcile
+from tasks.nights import BeginNight, GoOn
 from tasks.rabbitmq import BulkLanes
 from tasks.retraining import Capture, Prepare
 from tasks.score import ScoreStage
@@ -32,6 +33,8 @@ for task in (
     Foreign,
     Capture,
     Prepare,
+    BeginNight,
+    GoOn,
 ):
     app.register_task(task())
 app.steps["consumer"].add(BulkLanes)

@@ -48,6 +48,7 @@ class Night(BaseModel):
     run: str = Field(description="Its name, and that of its folder.")
     step: Step | None = Step.PREPARE
     version: int | None = Field(None, description="Of the model that was made, in the registry.")
+    is_replayed: bool = Field(False, description="Whether queries of before were asked again.")
     outcome: str = ""
     began_at: float = Field(default_factory=time.time, description="Unix time.")
     moved_at: float = Field(default_factory=time.time, description="Unix time.")

@@ -51,7 +51,7 @@ def test_without_queries_a_night_says_so_and_is_no_failure(here):
     assert "no queries yet" in done["detail"]
 
 
-@pytest.mark.parametrize("name", ["retraining_capture", "retraining_prepare"])
+@pytest.mark.parametrize("name", ["retraining_capture", "retraining_begin", "retraining_go_on"])
 def test_beat_sends_them_to_the_queue_of_retraining(name):
     (entry,) = [one for one in app.conf.beat_schedule.values() if one["task"] == name]
-    assert entry["options"] == {"queue": RETRAINING}
+    assert entry["options"]["queue"] == RETRAINING
