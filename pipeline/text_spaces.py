@@ -24,6 +24,8 @@ BASE = ""
 TEXT_SPACES = "text_spaces"
 # What `models.export.sentence_encoder` writes.
 FILES = ("model.onnx", "tokenizer.json", "encoder.json")
+# Fetched models that a machine keeps: what serves, served before and may serve next, and one more.
+MOST_FETCHED = 4
 
 
 class TextSpaces(BaseModel):
@@ -122,7 +124,16 @@ def fetch(objects: ObjectStore, name: str, models: Path) -> Path:
                 started.rename(folder)
             finally:
                 shutil.rmtree(started, ignore_errors=True)
+            fetched = sorted(models.glob("text[0-9]*.*/"), key=lambda one: one.stat().st_mtime)
+            for old in fetched[:-MOST_FETCHED]:
+                shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def withdraw(objects: ObjectStore, name: str) -> None:
+    """Remove a published model, if it is there."""
+    for file in FILES:
+        objects.delete(_key(name, file))
 
 
 def _key(name: str, file: str) -> str:

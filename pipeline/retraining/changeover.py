@@ -18,6 +18,7 @@ from pipeline.text_spaces import (
     put_in_force,
     text_spaces,
     version_of,
+    withdraw,
 )
 
 Step = Callable[[int], None]
@@ -145,4 +146,5 @@ class ChangeOver:
             self._stores.documents.drop_space(name)
             for model in self._rescoring(name).models:
                 self._stores.vectors.drop_model(model)
+            withdraw(self._stores.objects, name)
         return spaces

@@ -1,6 +1,7 @@
 """Another text model beside the one that serves: filled, cut over to, and back."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pipeline.retraining.changeover import ChangeOver
 from pipeline.stores.objects_folder import FolderObjects
 from pipeline.text_spaces import (
     FILES,
+    MOST_FETCHED,
     TextSpaces,
     fetch,
     publish,
@@ -111,6 +113,17 @@ class TestPublishedModels:
         first = publish(objects, self.files(tmp_path / "a", "weights"), 3)
         assert publish(objects, tmp_path / "a", 3) == first
         assert publish(objects, self.files(tmp_path / "b", "others"), 3) != first
+
+    def test_do_not_fill_the_disk_of_a_machine(self, tmp_path):
+        objects = FolderObjects(f"file://{tmp_path}/objects", "")
+        names = []
+        for number in range(MOST_FETCHED + 2):
+            folder = self.files(tmp_path / str(number), f"weights {number}")
+            names.append(publish(objects, folder, number))
+            fetched = fetch(objects, names[-1], tmp_path / "models")
+            os.utime(fetched, (number, number))
+        left = {path.name for path in (tmp_path / "models").glob("text*/")}
+        assert left == set(names[-MOST_FETCHED:])
 
     def test_that_were_never_published_leave_no_folder(self, tmp_path):
         objects = FolderObjects(f"file://{tmp_path}/objects", "")
@@ -269,6 +282,7 @@ class TestChangeOver:
         assert changeover.drop("worse") == TextSpaces()
         assert aliases.challenger is None
         assert rows(own_shops, "cafe", challenger) == []
+        assert not list(stores.objects.keys(f"models/{challenger}"))
         for model in models:
             for kind in ("picture", "description"):
                 assert stores.vectors.images(model, kind, ["cafe"]) == {}
