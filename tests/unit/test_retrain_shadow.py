@@ -8,8 +8,11 @@ from typer.testing import CliRunner
 
 from api.wiring import Services
 from cli.main import app
+from pipeline.text_spaces import TextSpaces, publish, put_in_force
+from tasks.runtime import Runtime
 from tests.unit.stores.test_events import click, event
 from tests.unit.test_api_shadow import CHALLENGER, challenge, challenger_of
+from tests.unit.test_text_spaces import swapped
 
 
 @pytest.fixture
@@ -90,3 +93,28 @@ def test_what_cannot_be_done_is_said(shops: Services, arguments: list[str], word
 def test_without_queries_there_is_nothing_to_replay(shops: Services) -> None:
     result = CliRunner().invoke(app, ["retrain", "shadow", "--last-days", "1"])
     assert "no queries to replay" in str(result.exception)
+
+
+def test_a_challenger_is_asked_in_a_space_of_its_own(
+    own_shops: Services, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, queries: str
+) -> None:
+    worker = Runtime(own_shops.settings)
+    worker.stores = own_shops.stores
+    folder = swapped(tmp_path / "swapped", own_shops.settings.model_dir, "coffee", "pet")
+    name = publish(own_shops.stores.objects, folder, 2)
+    worker.rescoring(name).fill()
+    put_in_force(own_shops.stores.documents, TextSpaces(challenger=name))
+    monkeypatch.setattr("cli.retrain_shadow.Services", lambda _: own_shops)
+    (tmp_path / "queries.txt").write_text("coffee shops\ngalaxies\n")
+    found = json.loads(run("--replay", queries, "--json"))
+    assert (found["champion"], found["challenger"]) == (own_shops.text_encoder.identity, name)
+    assert found["failed"] == {}
+    coffee, galaxies = (
+        one.likeness
+        for one in sorted(
+            own_shops.stores.shadow.comparisons(found["champion"], name), key=lambda one: one.query
+        )
+    )
+    # To it a cat is what coffee is to others; of galaxies, the museum's, it knows nothing else.
+    assert coffee.same_top < coffee.businesses == 3
+    assert galaxies.champion_scores[-1] == galaxies.challenger_scores[-1] > 0.9
