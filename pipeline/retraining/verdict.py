@@ -158,8 +158,8 @@ def _interval(
     """
     sums: dict[str, np.ndarray] = {}
     for one, like in answered:
-        so_far = sums.get(one.query or one.question, 0)
-        sums[one.query or one.question] = so_far + np.array([of(like), like.businesses])
+        drawn_with = one.query or one.question
+        sums[drawn_with] = sums.get(drawn_with, 0) + np.array([of(like), like.businesses])
     totals = np.array([total for total in sums.values() if total[1]])
     if not len(totals):
         return None

@@ -115,11 +115,10 @@ def test_a_challenger_that_does_without_its_model_has_failed(shadowed) -> None:
 
 
 def test_nothing_is_compared_with_what_the_champion_answered_without_its_model(shadowed) -> None:
-    shadowed.shadow.offer(ASKED, page("no vectors", cafe=[]), 0.1)
+    shadowed.shadow.offer(Question(("cafe",)), page("no vectors", cafe=[]), 0.1)
     shadowed.shadow.offer(ASKED, OURS, 0.1)
     until(lambda: shadowed.records)
-    shadowed.shadow.close()
-    assert len(shadowed.records) == 1
+    assert [one.question for one in shadowed.records] == [ASKED.key]
 
 
 def test_a_store_that_is_away_loses_the_record_and_nothing_else(shadowed) -> None:
