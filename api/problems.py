@@ -19,6 +19,8 @@ from pipeline.errors import (
     InvalidMessage,
     JustLensError,
     ObjectMissing,
+    PurgeFailed,
+    PurgeRefused,
     StoreUnavailable,
     UndecodableImage,
     UnknownBusiness,
@@ -41,6 +43,8 @@ STATUSES: Mapping[type[JustLensError], HTTPStatus] = {
     UndecodableImage: HTTPStatus.UNPROCESSABLE_ENTITY,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     BrokerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    PurgeFailed: HTTPStatus.SERVICE_UNAVAILABLE,
+    PurgeRefused: HTTPStatus.SERVICE_UNAVAILABLE,
     ConfigurationError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
@@ -52,6 +56,8 @@ TITLES: Mapping[type[JustLensError], str] = {
     UndecodableImage: "Not an image that can be decoded",
     StoreUnavailable: "A store is not available",
     BrokerUnavailable: "The broker is not available",
+    PurgeFailed: "The CDN is not available",
+    PurgeRefused: "The CDN refuses to purge",
     ConfigurationError: "The service is not set up right",
 }
 

@@ -37,6 +37,7 @@ from pipeline.errors import BrokerUnavailable, ConfigurationError, StoreUnavaila
 from pipeline.forgetting import Forgetting
 from pipeline.graph import Sender
 from pipeline.ingest import Intake
+from pipeline.purge import purge_of_objects
 from pipeline.queues import Stage
 from pipeline.records import CatalogueImage
 from pipeline.replay import Replayer
@@ -103,7 +104,8 @@ class Services:
     @cached_property
     def forgetting(self) -> Forgetting:
         """What removes images and businesses."""
-        return Forgetting(self.stores, self.broker.error_queues.withdraw)
+        purge = purge_of_objects(self.settings, self.stores.objects)
+        return Forgetting(self.stores, self.broker.error_queues.withdraw, purge)
 
     @cached_property
     def workers(self) -> RollCall:

@@ -18,6 +18,7 @@ from pipeline.errors import BrokerUnavailable
 from pipeline.forgetting import Forgetting
 from pipeline.graph import Sender
 from pipeline.ingest import Intake
+from pipeline.purge import purge_of_objects
 from pipeline.settings import Settings, settings
 from pipeline.stores import Stores, open_stores
 
@@ -72,7 +73,9 @@ def _check(
         stores,
         intake=Intake(stores, chosen, sender),
         parking=Parking(stores.documents, Publisher(app)),
-        forgetting=Forgetting(stores, sender.error_queues.withdraw),
+        forgetting=Forgetting(
+            stores, sender.error_queues.withdraw, purge_of_objects(chosen, stores.objects)
+        ),
         depths=_depths(sender, mend),
         grace=grace,
         step=step,

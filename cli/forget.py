@@ -8,6 +8,7 @@ from cli.output import out, print_json, progress
 from pipeline.errors import JustLensError, UnknownBusiness, UnknownImage
 from pipeline.forgetting import Forgetting
 from pipeline.graph import Sender
+from pipeline.purge import purge_of_objects
 from pipeline.records import ImageState
 from pipeline.settings import settings
 from pipeline.stores import Stores, open_stores
@@ -30,7 +31,8 @@ def forget(docid: str, product_id: int | None, *, yes: bool, json_output: bool) 
 def _forget(
     stores: Stores, docid: str, product_id: int | None, *, yes: bool, json_output: bool
 ) -> Counter[str]:
-    forgetting = Forgetting(stores, Sender().error_queues.withdraw)
+    purge = purge_of_objects(settings(), stores.objects)
+    forgetting = Forgetting(stores, Sender().error_queues.withdraw, purge)
     if product_id is not None:
         _confirm(f"the image {docid}/{product_id}", yes=yes, json_output=json_output)
         counts = forgetting.image(docid, product_id)

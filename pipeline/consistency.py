@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from pipeline.dead_letters import Parking, letter_from
 from pipeline.errors import ObjectMissing
-from pipeline.forgetting import Forgetting, forget_bytes, remove_object
+from pipeline.forgetting import CDN_ERRORS, Forgetting, remove_object
 from pipeline.graph import STEPS, message_for, next_stage
 from pipeline.ingest import Intake
 from pipeline.queues import Lane, Stage
@@ -140,7 +140,11 @@ class Consistency:
                     yield _Damage(finding, partial(self._forget_bytes, sha256))
 
     def _forget_bytes(self, sha256: str) -> str:
-        forget_bytes(self._stores, sha256)
+        try:
+            self._forgetting.bytes(sha256)
+        except CDN_ERRORS as error:
+            log.warning("a CDN may keep the photo %s: %s", sha256, error)
+            return "kept"
         return "deleted"
 
     # objects
@@ -241,7 +245,11 @@ class Consistency:
         return "deleted"
 
     def _end_deletion(self, row: CatalogueImage) -> str:
-        self._forgetting.image(row.docid, row.product_id)
+        try:
+            self._forgetting.image(row.docid, row.product_id)
+        except CDN_ERRORS as error:
+            log.warning("a CDN may keep %s: %s", _name(row), error)
+            return "kept"
         return "deleted"
 
     # rows

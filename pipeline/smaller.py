@@ -1,7 +1,7 @@
 """Smaller versions of stored pictures, made when a page asks for them.
 
 Whatever is stored, the memory is bounded: few are made at a time, their pixels within a budget, and
-of those made the ones asked for last are kept up to a number of bytes.
+of those made the ones asked for last are kept for a minute, up to a number of bytes.
 """
 
 import io
@@ -10,7 +10,7 @@ import threading
 import anyio
 import anyio.to_thread
 import numpy as np
-from cachetools import LRUCache
+from cachetools import TTLCache
 from PIL import Image
 
 from pipeline.imaging import Picture, count_pixels, shrink
@@ -22,6 +22,8 @@ CONTENT_TYPE = "image/webp"
 # A higher method costs twice the time for two per cent of the bytes.
 QUALITY, METHOD = 78, 2
 KEPT_BYTES = 32_000_000
+# A picture that is deleted is shown no longer.
+KEPT_SECONDS = 60.0
 
 
 class SmallerVersions:
@@ -42,7 +44,9 @@ class SmallerVersions:
         self._budget = PixelBudget(pixels_in_flight)
         self._at_a_time = at_a_time
         self._limiter: anyio.CapacityLimiter | None = None
-        self._kept: LRUCache[tuple[str, int], bytes] = LRUCache(KEPT_BYTES, getsizeof=len)
+        self._kept: TTLCache[tuple[str, int], bytes] = TTLCache(
+            KEPT_BYTES, KEPT_SECONDS, getsizeof=len
+        )
         self._lock = threading.Lock()
 
     async def get(self, key: str, width: int) -> bytes:

@@ -20,9 +20,10 @@ from celery.exceptions import Ignore, Reject, TaskPredicate
 from pipeline import failures
 from pipeline.error_queues import ErrorQueues
 from pipeline.errors import DeadlinePassed, PoisonMessage, StoreUnavailable
-from pipeline.forgetting import Forgetting
+from pipeline.forgetting import CDN_ERRORS, Forgetting
 from pipeline.keys import stage_key
 from pipeline.messages import ImageMessage
+from pipeline.purge import purge_of_objects
 from pipeline.queues import Stage, lane_queue, queue_of
 from pipeline.records import CatalogueImage, ImageMetadata, ImageState, StageRecord
 from tasks.outage import outlast
@@ -167,7 +168,11 @@ class StageTask(ParkingTask):
         row = here.stores.documents.image(message.docid, message.product_id)
         if row is not None and row.state is ImageState.DELETED:
             withdraw = ErrorQueues(self.app).withdraw
-            Forgetting(here.stores, withdraw).image(message.docid, message.product_id)
+            purge = purge_of_objects(here.settings, here.stores.objects)
+            # A CDN that cannot be asked is told by whoever ends the deletion.
+            with suppress(*CDN_ERRORS):
+                forgetting = Forgetting(here.stores, withdraw, purge)
+                forgetting.image(message.docid, message.product_id)
         return {"outcome": SUPERSEDED}
 
     def _ignore_copy(self, run: Run) -> None:

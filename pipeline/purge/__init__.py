@@ -4,11 +4,13 @@ Which CDN is a setting. Opening a purge checks its settings and reaches nothing.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
+from pipeline.smaller import WIDTHS
+from pipeline.stores.objects import ObjectStore
 
 # Imported when chosen, so that a worker without a CDN does without their libraries.
 PURGES = {
@@ -45,6 +47,24 @@ def open_purge(settings: Settings) -> Purge | None:
         )
     module, _, name = PURGES[settings.cdn_purge].partition(":")
     purge: Purge = getattr(import_module(module), name)(settings)
+    return purge
+
+
+def purge_of_objects(settings: Settings, objects: ObjectStore) -> Callable[[Sequence[str]], None]:
+    """What makes the CDN of the settings forget objects that are gone, by their keys.
+
+    Their smaller versions, too. Does nothing where there is no CDN.
+    """
+
+    def purge(keys: Sequence[str]) -> None:
+        cdn = open_purge(settings) if keys else None
+        if cdn is not None:
+            cdn([public_address(one, settings) for key in keys for one in addresses(key)])
+
+    def addresses(key: str) -> list[str]:
+        smaller = settings.public_pictures_url.rstrip("/")
+        return [objects.url(key), *(f"{smaller}/{width}/{key}" for width in WIDTHS)]
+
     return purge
 
 

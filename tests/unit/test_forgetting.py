@@ -1,7 +1,7 @@
 """Forgetting images and businesses, whole, shared, half-way and while stages are at them."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +11,14 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app as command_line
-from pipeline.errors import ObjectMissing, StoreUnavailable
+from pipeline.errors import (
+    ConfigurationError,
+    JustLensError,
+    ObjectMissing,
+    PurgeFailed,
+    PurgeRefused,
+    StoreUnavailable,
+)
 from pipeline.forgetting import Forgetting
 from pipeline.graph import message_for
 from pipeline.ingest import Intake
@@ -155,6 +162,56 @@ def test_a_call_that_was_cut_off_is_ended_by_the_next(
     assert left(stores)
     forgetting.image("shop", 1)
     assert left(stores) == {}
+
+
+def test_a_cdn_is_told_of_the_objects_once_they_are_gone(
+    stores: Stores, hang: Callable[..., None]
+) -> None:
+    purged: list[str] = []
+
+    def purge(keys: Sequence[str]) -> None:
+        assert keys and not any(stores.objects.exists(key) for key in keys)
+        purged.extend(keys)
+
+    forgetting = Forgetting(stores, lambda queue, keys: 0, purge)
+    hang(1)
+    hang(2, docid="other")
+    row = stores.documents.image("shop", 1)
+    assert row is not None
+    forgetting.image("shop", 1)
+    assert purged == []
+    forgetting.image("other", 2)
+    assert purged == [ENHANCED, row.original_key]
+    forgetting.image("other", 2)
+    assert len(purged) == 2
+
+
+@pytest.mark.parametrize(
+    "error", [PurgeFailed("away"), PurgeRefused("no"), ConfigurationError("no host")]
+)
+def test_a_cdn_that_cannot_be_told_stops_nothing_and_is_asked_again(
+    stores: Stores, hang: Callable[..., None], chosen: Settings, error: JustLensError
+) -> None:
+    asked: list[Sequence[str]] = []
+
+    def purge(keys: Sequence[str]) -> None:
+        asked.append(keys)
+        if len(asked) == 1:
+            raise error
+
+    forgetting = Forgetting(stores, lambda queue, keys: 0, purge)
+    Intake(stores, chosen, Outbox()).save_business(Business(docid="shop", name="Shop"), [])
+    hang(1)
+    hang(2, OTHER)
+    with pytest.raises(type(error)):
+        forgetting.business("shop")
+    assert left(stores).keys() == {"facts"}
+    assert len(asked) == 1
+    assert stores.documents.businesses(["shop"])
+    forgetting.business("shop")
+    assert left(stores) == {}
+    assert asked[1] == asked[0] and len(asked) == 3
+    assert not stores.documents.businesses(["shop"])
 
 
 def test_a_photo_can_come_back_and_keeps_what_is_its_own(

@@ -15,13 +15,19 @@ from time import time
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
+from api.main import create
+from api.wiring import Services
 from cli.processes import _environment
 from pipeline.errors import ConfigurationError, PermanentError, PurgeFailed, PurgeRefused
 from pipeline.purge import Purge, open_purge, public_address
 from pipeline.purge.akamai import BODY_LIMIT
 from pipeline.settings import Settings
+from pipeline.smaller import WIDTHS
 from tests.cdn import Answer, Asked, Cdn, certificate, running
+from tests.pictures import encoded, plain
+from tests.shops import Outbox
 
 ADDRESSES = [
     "https://img.example/objects/enhanced/ab/abc.jpg",
@@ -84,6 +90,38 @@ def test_without_a_cdn_there_is_no_purge() -> None:
 def test_opening_a_purge_asks_the_cdn_nothing(cdn: Cdn) -> None:
     http(cdn)
     assert cdn.asked == []
+
+
+def test_what_is_deleted_is_forgotten_in_all_sizes(cdn: Cdn, tmp_path: Path) -> None:
+    chosen = Settings(
+        data_dir=tmp_path,
+        open_to="all",
+        cdn_public_url="https://img.example",
+        cdn_purge="http",
+        cdn_purge_url=f"{cdn.address}/purge",
+        cdn_purge_body=FILES,
+    )
+    services = Services(chosen, Outbox())
+    services.intake.accept_bytes("shop", 1, encoded(plain()))
+    row = services.stores.documents.image("shop", 1)
+    assert row is not None
+    with TestClient(create(lambda: services)) as client:
+        assert client.delete("/v1/images/shop/1").status_code == 200
+    (asked,) = cdn.asked
+    key = row.original_key
+    smaller = [f"https://img.example/pictures/{width}/{key}" for width in WIDTHS]
+    assert json.loads(asked.body) == {"files": [f"https://img.example/objects/{key}", *smaller]}
+
+
+def test_a_deletion_says_that_the_cdn_was_not_told(cdn: Cdn, tmp_path: Path) -> None:
+    chosen = Settings(data_dir=tmp_path, open_to="all", cdn_purge="akamai")
+    services = Services(chosen, Outbox())
+    services.intake.accept_bytes("shop", 1, encoded(plain()))
+    with TestClient(create(lambda: services)) as client:
+        answer = client.delete("/v1/images/shop/1")
+    assert answer.status_code == 503
+    assert "JUSTLENS_CDN_PUBLIC_URL" in answer.json()["detail"]
+    assert list(services.stores.objects.keys()) == []
 
 
 # a plain request
