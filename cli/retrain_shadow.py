@@ -14,7 +14,7 @@ from pipeline.retraining.shadow import Pair, pair_of
 from pipeline.retraining.traffic import (
     Asked,
     businesses_needed,
-    of_events,
+    lately,
     of_file,
     portions,
     questions,
@@ -64,7 +64,8 @@ def _verdict(
     if file or last_days is not None:
         if pair is None:
             raise JustLensError("there is no challenger to ask")
-        asked = of_file(file) if file else _lately(services, last_days or 0)
+        since = time.time() - (last_days or 0) * DAY
+        asked = of_file(file) if file else lately(services.stores, since)
         _replay(services, pair, asked, requests or services.settings.shadow_least)
     if pair is not None:
         models = pair.champion, pair.challenger
@@ -73,10 +74,6 @@ def _verdict(
     else:
         raise JustLensError("there is no challenger, and none was compared")
     return models, verdict(records.comparisons(*models), services.settings)
-
-
-def _lately(services: Services, days: float) -> Asked:
-    return of_events(services.stores.events.queries(time.time() - days * DAY))
 
 
 def _replay(services: Services, pair: Pair, asked: Asked, most: int) -> None:

@@ -12,10 +12,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+import pyarrow.compute as pc
+
 from pipeline.errors import JustLensError
 from pipeline.feedback import Chosen
 from pipeline.retraining.comparison import Comparison, Question
+from pipeline.retraining.roll import HOUR, kept_hours, read_hour
 from pipeline.retraining.shadow import Answer, Pair, ask, compared
+from pipeline.stores import Stores
 
 Item = TypeVar("Item")
 
@@ -38,6 +42,23 @@ def of_events(chosen: Iterable[Chosen]) -> Asked:
         query: [docid for docid, _ in fitting[query].most_common()]
         for query, _ in times.most_common()
     }
+
+
+def lately(stores: Stores, since: float) -> Asked:
+    """Queries since a Unix time: what was typed, most often first, then what else was shown for.
+
+    The hour in which the time lies counts as a whole.
+    """
+    shown = of_events(stores.events.queries(since))
+    typed = Counter(one.query for one in stores.queries.recorded(since, time.time() + HOUR))
+    for hour, key in kept_hours(stores):
+        if hour + HOUR > since:
+            rows = read_hour(stores, key)
+            queries = rows.filter(pc.equal(rows["kind"], "query"))["query"]
+            for one in queries.value_counts().to_pylist():
+                typed[one["values"]] += one["counts"]
+    order = dict.fromkeys([*(query for query, _ in typed.most_common()), *shown])
+    return {query: shown.get(query, []) for query in order}
 
 
 def of_file(path: Path) -> Asked:

@@ -11,6 +11,7 @@ from cli.main import app
 from pipeline.text_spaces import TextSpaces, publish, put_in_force
 from tasks.runtime import Runtime
 from tests.unit.stores.test_events import click, event
+from tests.unit.stores.test_queries import typed
 from tests.unit.test_api_shadow import CHALLENGER, challenge, challenger_of
 from tests.unit.test_text_spaces import swapped
 
@@ -60,12 +61,13 @@ def test_enough_of_them_decide(
     assert "times the champion's" in " ".join(shown.split())
 
 
-def test_the_queries_of_the_last_days_are_those_of_events(shops: Services) -> None:
+def test_the_queries_of_the_last_days_are_those_typed_and_those_of_events(shops: Services) -> None:
     shops.stores.events.save(
         [event("1", query="cofee"), click("2", query="cofee"), event("3", query="spacecraft")]
     )
+    shops.stores.queries.save([typed("t", "galaxies")])
     found = json.loads(run("--last-days", "1", "--json"))
-    assert found["comparisons"] == 2
+    assert found["comparisons"] == 3
 
 
 def test_what_was_compared_is_shown_after_the_challenger_has_gone(

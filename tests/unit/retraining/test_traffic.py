@@ -1,13 +1,18 @@
 """Questions of before, put to two models once more."""
 
+import time
+from types import SimpleNamespace
+
 import pytest
 
 from pipeline.errors import JustLensError, StoreUnavailable
 from pipeline.feedback import Chosen
 from pipeline.retraining.comparison import Question
+from pipeline.retraining.roll import HOUR, kept_hours, roll
 from pipeline.retraining.shadow import Pair
 from pipeline.retraining.traffic import (
     businesses_needed,
+    lately,
     of_events,
     of_file,
     portions,
@@ -15,8 +20,15 @@ from pipeline.retraining.traffic import (
     replay,
 )
 from tests.unit.retraining.pages import page
+from tests.unit.stores.test_events import click, event
+from tests.unit.stores.test_queries import typed
 
 PAGE = page(cafe=[(1, 0.5)])
+
+
+@pytest.fixture
+def stores(documents, objects, queries, events):
+    return SimpleNamespace(documents=documents, objects=objects, queries=queries, events=events)
 
 
 def test_queries_come_most_asked_first_with_the_businesses_that_were_clicked_on() -> None:
@@ -38,6 +50,22 @@ def test_a_file_holds_queries_as_lines_or_as_the_report_writes_them(tmp_path) ->
         '{"query": "kebab"}\n  tea \n'
     )
     assert list(of_file(path).items()) == [("cofee", ["a"]), ("tea", []), ("kebab", [])]
+
+
+def test_lately_is_what_was_typed_wherever_it_lies_by_now_and_what_else_was_shown(stores) -> None:
+    now = time.time()
+    stores.queries.save([typed(str(number), "tea") for number in range(2)])
+    roll(stores, days=180, now=now + 2 * HOUR)
+    stores.queries.save([typed("3", "cofee"), *(typed(f"k{n}", "kebab") for n in range(3))])
+    stores.events.save([click("c", query="cofee", docid="a"), event("s", query="soup")])
+    assert len(list(kept_hours(stores))) == 1
+    assert list(lately(stores, now - 60).items()) == [
+        ("kebab", []),
+        ("tea", []),
+        ("cofee", ["a"]),
+        ("soup", []),
+    ]
+    assert lately(stores, now + 2 * HOUR) == {}
 
 
 @pytest.mark.parametrize(
