@@ -1,0 +1,326 @@
+"""Trains a sentence encoder further: what was clicked comes near what it was searched by.
+
+Examples go through a softmax over the batch (Henderson et al. 2017, arXiv:1705.00652; with hard
+negatives as in Reimers and Gurevych 2019, arXiv:1908.10084). General similarity is kept by pairs in
+between: with people's scores, whose order the cosines must follow (CoSENT, Su 2022), or without,
+with the cosines that the encoder gave them before.
+"""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.errors import UnsuitableInput
+from models.text_training.data import Example, Pair, Retrieval
+from models.text_training.evaluate import Encoder, reciprocal_ranks, similarity
+from models.text_training.noise import misspell
+from models.text_training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformer
+
+MOST_STEPS_BETWEEN_CHECKS = 500
+CHECKPOINTS_KEPT = 2
+MOST_COPIES = 4
+"""Of an example that weighs more than others."""
+
+METRIC = "score"
+
+OnStep = Callable[[int, int], object]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learnt, and by what it is seen whether it is.
+
+    Attributes
+    ----------
+    replay:
+        Pairs with people's scores; empty: texts of the examples keep the cosines that they had.
+    check:
+        What is searched for after each pass. The best weights by it are kept.
+    check_pairs:
+        What is lost of the rank correlation on these pairs counts against that; may be empty.
+    """
+
+    examples: Sequence[Example]
+    replay: Sequence[Pair]
+    check: Retrieval
+    check_pairs: Sequence[Pair] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training came to.
+
+    Attributes
+    ----------
+    curve:
+        Each a step with what was measured at it: loss, learning_rate; mrr, spearman, score.
+    """
+
+    steps: int
+    best_step: int
+    best_score: float
+    device: str
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+def train(
+    source: Path,
+    lesson: Lesson,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    threads: int,
+    on_step: OnStep = lambda done, total: None,
+) -> Outcome:
+    """Trains the sentence-transformers model in `source`; `folder/model` holds the best weights.
+
+    Called again with the same lesson and recipe after it was killed, it goes on from its last
+    checkpoint. Takes a GPU where torch finds one.
+
+    Parameters
+    ----------
+    folder:
+        Of this training: `checkpoints/`, `model/`; made if absent.
+    on_step:
+        Told the number of steps done, and of all.
+
+    Raises `UnsuitableInput` when there is nothing to learn from.
+    """
+    # Nothing that is trained here is fetched from anywhere.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import torch
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    )
+    from sentence_transformers.base.sampler import BatchSamplers, MultiDatasetBatchSamplers
+    from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
+    from transformers.utils import logging
+
+    if len(lesson.examples) < 2:
+        raise UnsuitableInput("there are fewer than two examples to learn from")
+    # The libraries' bars and figures would go between those of whoever calls.
+    logging.disable_progress_bar()
+    torch.set_num_threads(threads)
+    set_seed(recipe.seed)
+    model = SentenceTransformer(str(source), local_files_only=True)
+    datasets = _datasets(lesson, recipe, encoder(model))
+    steps = sum(math.ceil(len(data) / recipe.batch) for data in datasets.values())
+    every = max(1, min(MOST_STEPS_BETWEEN_CHECKS, steps // recipe.passes))
+    checkpoints = folder / "checkpoints"
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(checkpoints),
+        # The passes lie one after the other in the data, each with misspellings of its own.
+        num_train_epochs=1,
+        per_device_train_batch_size=recipe.batch,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=recipe.warmup,
+        batch_sampler=BatchSamplers.NO_DUPLICATES,
+        multi_dataset_batch_sampler=MultiDatasetBatchSamplers.PROPORTIONAL,
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=CHECKPOINTS_KEPT,
+        load_best_model_at_end=True,
+        metric_for_best_model=METRIC,
+        greater_is_better=True,
+        logging_steps=max(1, every // 5),
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        fp16=torch.cuda.is_available(),
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(),
+        disable_tqdm=True,
+        report_to="none",
+    )
+    trainer = SentenceTransformerTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=datasets,
+        loss=_losses(model, datasets, recipe),
+        evaluator=_check(lesson, encoder(model)),
+        callbacks=[
+            EarlyStoppingCallback(early_stopping_patience=recipe.patience),
+            _progress(on_step),
+        ],
+    )
+    trainer.remove_callback(PrinterCallback)
+    latest = _latest(checkpoints)
+    trainer.train(resume_from_checkpoint=str(latest) if latest else None)
+    state = trainer.state
+    assert state.best_model_checkpoint is not None and state.best_metric is not None
+    _keep(Path(state.best_model_checkpoint), folder / "model")
+    return Outcome(
+        steps=state.global_step,
+        best_step=int(Path(state.best_model_checkpoint).name.rpartition("-")[2]),
+        best_score=float(state.best_metric),
+        device=str(model.device),
+        curve=[_measured(entry) for entry in state.log_history],
+    )
+
+
+def encoder(model: "SentenceTransformer") -> Encoder:
+    """The model as what texts are encoded by, in full precision."""
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        return model.encode(
+            list(texts), batch_size=64, normalize_embeddings=True, show_progress_bar=False
+        )
+
+    return encode
+
+
+def _datasets(lesson: Lesson, recipe: Recipe, before: Encoder) -> "dict[str, Dataset]":
+    """Rows of all passes, by their kind: with a negative, without one, and replayed."""
+    from datasets import Dataset
+
+    random = np.random.default_rng(recipe.seed)
+    rows: dict[str, list[dict[str, Any]]] = {"triplets": [], "pairs": [], "replay": []}
+    examples = _weighted(lesson.examples)
+    for _ in range(recipe.passes):
+        for example in examples:
+            row = {
+                "anchor": misspell(example.anchor, recipe.noise, random),
+                "positive": example.positive,
+            }
+            if example.negative is None:
+                rows["pairs"].append(row)
+            else:
+                rows["triplets"].append({**row, "negative": example.negative})
+    count = round(recipe.replay * len(examples) * recipe.passes)
+    replayed = _drawn(lesson.replay or _as_before(lesson.examples, before, random), count, random)
+    rows["replay"] = [
+        {"sentence1": pair.first, "sentence2": pair.second, "score": float(pair.score)}
+        for pair in replayed
+    ]
+    return {name: Dataset.from_list(found) for name, found in rows.items() if len(found) > 1}
+
+
+def _weighted(examples: Sequence[Example]) -> list[Example]:
+    """Each as often as it weighs, the lightest half once."""
+    middle = float(np.median([example.weight for example in examples]))
+    return [
+        example
+        for example in examples
+        for _ in range(max(1, min(MOST_COPIES, round(example.weight / middle))))
+    ]
+
+
+def _as_before(
+    examples: Sequence[Example], before: Encoder, random: np.random.Generator
+) -> list[Pair]:
+    """Texts two by two, with the cosines that they have before the training."""
+    texts = list(dict.fromkeys(text for each in examples for text in (each.anchor, each.positive)))
+    shuffled = [texts[at] for at in random.permutation(len(texts))]
+    cosines = (before(texts) * before(shuffled)).sum(axis=1)
+    return [
+        Pair(first, second, float(cosine))
+        for first, second, cosine in zip(texts, shuffled, cosines, strict=True)
+        if first != second
+    ]
+
+
+def _drawn(pairs: Sequence[Pair], count: int, random: np.random.Generator) -> list[Pair]:
+    """So many of the pairs, none a second time before each had its turn."""
+    if not pairs:
+        return []
+    turns = [random.permutation(len(pairs)) for _ in range(math.ceil(count / len(pairs)))]
+    return [pairs[at] for at in np.concatenate(turns)[:count]] if turns else []
+
+
+def _losses(
+    model: "SentenceTransformer", datasets: "dict[str, Dataset]", recipe: Recipe
+) -> dict[str, Any]:
+    from sentence_transformers.sentence_transformer.losses import (
+        CoSENTLoss,
+        MultipleNegativesRankingLoss,
+    )
+
+    ranking = MultipleNegativesRankingLoss(model, scale=recipe.scale)
+    losses = {"triplets": ranking, "pairs": ranking, "replay": CoSENTLoss(model)}
+    return {name: losses[name] for name in datasets}
+
+
+def _check(lesson: Lesson, before: Encoder) -> Any:
+    """What the trainer asks after each pass."""
+    from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
+
+    pairs = lesson.check_pairs
+    start = similarity(before, pairs).spearman if pairs else None
+
+    class Check(SentenceEvaluator):
+        def __init__(self) -> None:
+            super().__init__()
+            self.greater_is_better = True
+            self.primary_metric = METRIC
+
+        def __call__(self, model: Any, *_: Any, **__: Any) -> dict[str, float]:
+            encode = encoder(model)
+            found = {"mrr": float(reciprocal_ranks(encode, lesson.check).mean())}
+            found[METRIC] = found["mrr"]
+            if start is not None:
+                found["spearman"] = similarity(encode, pairs).spearman
+                found[METRIC] += min(0.0, found["spearman"] - start)
+            return found
+
+    return Check()
+
+
+def _progress(on_step: OnStep) -> Any:
+    from transformers import TrainerCallback
+
+    class Progress(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            on_step(state.global_step, state.max_steps)
+
+    return Progress()
+
+
+def _latest(checkpoints: Path) -> Path | None:
+    """The last complete checkpoint; what a killed run left unfinished is removed.
+
+    The trainer writes its state behind everything else.
+    """
+    found = sorted(
+        checkpoints.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2])
+    )
+    complete = []
+    for path in found:
+        try:
+            json.loads((path / "trainer_state.json").read_text())
+        except (OSError, ValueError):
+            shutil.rmtree(path)
+        else:
+            complete.append(path)
+    return complete[-1] if complete else None
+
+
+def _keep(best: Path, target: Path) -> None:
+    """The model of a checkpoint, complete or not there."""
+    begun = target.with_suffix(".begun")
+    shutil.rmtree(begun, ignore_errors=True)
+    shutil.rmtree(target, ignore_errors=True)
+    trainers = shutil.ignore_patterns("*.pt", "*.pth", "trainer_state.json", "training_args.bin")
+    shutil.copytree(best, begun, ignore=trainers)
+    begun.rename(target)
+
+
+def _measured(entry: dict[str, Any]) -> dict[str, float]:
+    return {
+        name.removeprefix("eval_"): float(value)
+        for name, value in entry.items()
+        if isinstance(value, int | float)
+    }
