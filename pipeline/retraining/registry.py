@@ -27,6 +27,7 @@ MODEL = "justlens-text"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 
 RUN_TAG, QUERIES_TAG, METRICS_TAG = "run", "queries", "metrics"
+SEARCH_TAG = "search"
 EVENT_TAG = "event."
 """Followed by the event's number."""
 
@@ -97,6 +98,8 @@ class Registry:
         # Nothing is told to anybody outside.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("DO_NOT_TRACK", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         from mlflow import MlflowClient
 
         self._url = url
@@ -235,6 +238,14 @@ class Registry:
             ConfigurationError: it has none.
         """
         return self._fetch(number, "onnx", target)
+
+    def note_trial(self, search: str, parameters: Mapping[str, object], score: float) -> None:
+        """Keep a trial of a search for a recipe, for people to compare."""
+        run = self._client.create_run(self._experiment(), tags={SEARCH_TAG: search})
+        for name, value in parameters.items():
+            self._client.log_param(run.info.run_id, name, value)
+        self._client.log_metric(run.info.run_id, "score", score)
+        self._client.set_terminated(run.info.run_id)
 
     def _fetch(self, number: int, part: str, target: Path) -> Path:
         from mlflow.artifacts import download_artifacts

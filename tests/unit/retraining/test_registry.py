@@ -158,3 +158,15 @@ def test_mlflow_holds_parameters_figures_plots_and_the_signature(
     signature = get_model_info("models:/justlens-text/1").signature
     (output,) = signature.outputs
     assert (output.type.name, output.shape) == ("float32", (-1, 32))
+
+
+def test_trials_of_a_search_are_kept_beside_the_models(registry: Registry, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    registry.note_trial("search-1", {"noise": 0.2}, 0.9)
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("justlens-text").experiment_id])
+    assert run.data.params == {"noise": "0.2"}
+    assert run.data.metrics == {"score": 0.9}
+    assert (run.data.tags["search"], run.info.status) == ("search-1", "FINISHED")
+    assert registry.versions() == []
