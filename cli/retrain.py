@@ -140,3 +140,167 @@ def drop(reason: Reason, by: By, json_output: Json = False) -> None:
     from cli.retrain_spaces import drop
 
     drop(reason, by, json_output=json_output)
+
+
+@retrain_app.command(
+    "run",
+    epilog="Examples: `justlens retrain run var/retraining/2026-11-26` - `justlens retrain run "
+    "--logs triplets.jsonl --dev dev.jsonl --replay stsb_train.csv --sts stsb_dev.csv` - "
+    "`justlens retrain run --resume 1-4f1c09aa31be`",
+)
+def run(
+    prepared: Annotated[
+        Path | None, typer.Argument(help="A folder of `justlens retrain prepare`.")
+    ] = None,
+    logs: Annotated[
+        Path | None, typer.Option(help="Triplets to learn from: JSON Lines, anchor and positive.")
+    ] = None,
+    dev: Annotated[
+        Path | None,
+        typer.Option(help="Triplets that the training is checked by; without --test, decided by."),
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(help="Triplets, or a folder of MS MARCO, to decide by.")
+    ] = None,
+    texts: Annotated[
+        Path | None,
+        typer.Option(help="Texts and counts (JSON Lines) for the tokenizer.  [the logs]"),
+    ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(help="STS CSV, keeps general similarity.  [JUSTLENS_RETRAIN_REPLAY]"),
+    ] = None,
+    sts: Annotated[
+        Path | None, typer.Option(help="STS CSV to measure on.  [JUSTLENS_RETRAIN_STS]")
+    ] = None,
+    quora: Annotated[
+        Path | None, typer.Option(help="Quora TSV to measure on.  [JUSTLENS_RETRAIN_QUORA]")
+    ] = None,
+    msmarco: Annotated[
+        Path | None, typer.Option(help="MS MARCO's folder, likewise.  [JUSTLENS_RETRAIN_MSMARCO]")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="TOML or JSON of the training.  [JUSTLENS_RETRAIN_RECIPE]")
+    ] = None,
+    resume: Annotated[str, typer.Option(help="Name of a run that was begun.")] = "",
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="Put the sentence-transformers folder here, too; it must not exist."
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Of the training.  [JUSTLENS_THREADS]", min=1)
+    ] = None,
+    niceness: Annotated[
+        int, typer.Option("--nice", help="0 to 19: how far serving goes first.", min=0, max=19)
+    ] = 10,
+    json_output: Json = False,
+) -> None:
+    """Retrain the champion, measure it, and make it the challenger if it meets the rule.
+
+    The same call again, after a kill as well, goes on where it was.
+    """
+    from cli.retrain_run import Files
+    from cli.retrain_run import run as retrain
+
+    files = Files(prepared, logs, dev, test, texts, replay, sts, quora, msmarco, recipe)
+    retrain(
+        files,
+        resumed=resume,
+        threads=threads,
+        niceness=niceness,
+        folder=folder,
+        json_output=json_output,
+    )
+
+
+@retrain_app.command(
+    "search",
+    epilog="Example: `justlens retrain search --logs triplets.jsonl --dev dev.jsonl "
+    "--replay stsb_train.csv --trials 8 --out recipe.toml`",
+)
+def search(
+    target: Annotated[Path, typer.Option("--out", help="The recipe that is written, as TOML.")],
+    prepared: Annotated[
+        Path | None, typer.Argument(help="A folder of `justlens retrain prepare`.")
+    ] = None,
+    logs: Annotated[Path | None, typer.Option(help="Triplets to learn from.")] = None,
+    dev: Annotated[Path | None, typer.Option(help="As of `run`.")] = None,
+    test: Annotated[Path | None, typer.Option(help="As of `run`; it is not looked at.")] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(help="STS CSV, keeps general similarity.  [JUSTLENS_RETRAIN_REPLAY]"),
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="Where to start from.  [JUSTLENS_RETRAIN_RECIPE]")
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Trainings, those before a kill included.", min=1)] = (
+        8
+    ),
+    threads: Annotated[
+        int | None, typer.Option(help="Of the training.  [JUSTLENS_THREADS]", min=1)
+    ] = None,
+    niceness: Annotated[
+        int, typer.Option("--nice", help="0 to 19: how far serving goes first.", min=0, max=19)
+    ] = 10,
+    json_output: Json = False,
+) -> None:
+    """Look for a recipe that trains better, by a few trainings; the same call again goes on."""
+    from cli.retrain_run import Files
+    from cli.retrain_run import search as look
+
+    files = Files(prepared, logs, dev, test, None, replay, None, None, None, recipe)
+    look(
+        files,
+        trials=trials,
+        threads=threads,
+        niceness=niceness,
+        target=target,
+        json_output=json_output,
+    )
+
+
+@retrain_app.command("status", epilog="Example: `justlens retrain status --json`")
+def status(json_output: Json = False) -> None:
+    """The text models in the registry, which of them serves, and what was decided of each."""
+    from cli.retrain_models import status
+
+    status(json_output=json_output)
+
+
+@retrain_app.command(
+    "promote",
+    epilog="Example: `justlens retrain promote 7 --by Asha --reason 'the test set is too small'`",
+)
+def promote(
+    version: Annotated[str, typer.Argument(help="As `retrain status` prints it.")],
+    by: Annotated[str, typer.Option(help="Who decides so.")],
+    reason: Annotated[str, typer.Option(help="Why.")],
+    json_output: Json = False,
+) -> None:
+    """Make a version the challenger whatever the rule says; it is kept who did so and why."""
+    from cli.retrain_models import promote
+
+    promote(version, by=by, reason=reason, json_output=json_output)
+
+
+@retrain_app.command(
+    "export",
+    epilog="Examples: `justlens retrain export model/ --version challenger` - "
+    "`justlens retrain export onnx/ --version 7 --onnx`",
+)
+def export(
+    target: Annotated[Path, typer.Argument(help="The folder that is made.")],
+    version: Annotated[
+        str, typer.Option(help="A number, or champion, challenger, previous.")
+    ] = "champion",
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="What serves, instead of the sentence-transformers.")
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Copy a model out of the registry, as sentence-transformers reads it."""
+    from cli.retrain_models import export
+
+    export(target, version=version, onnx=onnx, json_output=json_output)
