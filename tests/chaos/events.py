@@ -10,18 +10,14 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.queues import GPU_QUEUES, JOBS, Stage
+from pipeline.queues import CPU_QUEUES, GPU_QUEUES, IO_QUEUES
 from tests.chaos.restartable import Restartable
 from tests.services.conftest import Site
 from tests.services.servers import free_port, mariadb, mongo, triton, valkey
 from tests.services.servers.faults import FaultProxy
 from tests.services.servers.rabbitmq import Node
 
-WORKERS = {
-    "gpu": GPU_QUEUES,
-    "io": (Stage.DESCRIBE.value,),
-    "cpu": (Stage.UPDATE.value, Stage.SCORE.value, JOBS),
-}
+WORKERS = {"gpu": GPU_QUEUES, "io": IO_QUEUES, "cpu": CPU_QUEUES}
 AWAY = 2.0
 """Seconds for which a server is away."""
 
