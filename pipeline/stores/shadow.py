@@ -25,9 +25,9 @@ from sqlalchemy import (
     Text,
     delete,
     func,
-    insert,
     select,
 )
+from sqlalchemy.dialects import mysql, sqlite
 
 from pipeline.queries import LONGEST_QUERY
 from pipeline.retraining.comparison import Comparison, Likeness
@@ -128,10 +128,14 @@ class ShadowRecords(SqlStore):
 
 
 def _save(connection: Connection, rows: dict[str, dict[str, Any]]) -> None:
-    connection.execute(delete(_shadow).where(_shadow.c.comparison_id.in_(sorted(rows))))
-    connection.execute(
-        insert(_shadow), [{"comparison_id": key, **rows[key]} for key in sorted(rows)]
-    )
+    # In one order, so that transactions that hold the same ids do not wait for each other.
+    ordered = [{"comparison_id": key, **rows[key]} for key in sorted(rows)]
+    if connection.dialect.name == "sqlite":
+        new = sqlite.insert(_shadow)
+        connection.execute(new.on_conflict_do_update(set_=dict(new.excluded.items())), ordered)
+        return
+    newer = mysql.insert(_shadow)
+    connection.execute(newer.on_duplicate_key_update(dict(newer.inserted.items())), ordered)
 
 
 def _forget(connection: Connection, before: float) -> int:
