@@ -3,7 +3,7 @@
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple, TypeVar
 
@@ -21,7 +21,7 @@ EventId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Text = Annotated[
     str, StringConstraints(max_length=LONGEST_QUERY), AfterValidator(without_personal_data)
 ]
-Key = TypeVar("Key", bound=Hashable)
+Key = TypeVar("Key", "Place", str)
 
 
 class Event(BaseModel):
@@ -145,4 +145,4 @@ def _grouped(shown: Iterable[Shown], key: Callable[[Shown], Key]) -> dict[Key, C
         total = sums[key(some)]
         total[0] += some.impressions
         total[1] += some.clicks
-    return {group: click_through(*sums[group]) for group in sorted(sums)}  # type: ignore[type-var]
+    return {group: click_through(*sums[group]) for group in sorted(sums)}

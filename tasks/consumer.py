@@ -42,6 +42,7 @@ class ParkingConsumer(Consumer):
             except InvalidMessage as error:
                 self._pass_on(message, str(error))
             except Exception as error:
+                # Otherwise it would end the worker's event loop, and the next worker's.
                 log.warning("a message that Celery does not take", exc_info=True)
                 self._pass_on(message, f"{type(error).__name__}: {error}")
 
@@ -106,6 +107,7 @@ def _check(message: Message) -> None:
     try:
         body = message.payload
     except Exception as error:
+        # Each way of decoding fails in its own.
         raise InvalidMessage(f"the body does not decode: {error}") from error
     fits = isinstance(body, list | tuple) and len(body) == 3
     if not fits or not isinstance(body[0], list | tuple) or not isinstance(body[1], dict):

@@ -30,6 +30,9 @@ from sqlalchemy import (
 from pipeline.errors import ConfigurationError, DiskFull, StoreUnavailable
 from pipeline.stores import mysql, sqlite
 
+RELATIONAL_SETTING = "JUSTLENS_RELATIONAL_URL"
+EVENTS_SETTING = "JUSTLENS_EVENTS_URL"
+
 POOL_SIZE = 8
 POOL_OVERFLOW = 32
 # Servers and firewalls drop connections that were idle for long.
@@ -61,13 +64,15 @@ class Database:
     Parameters:
         url: SQLAlchemy's form of address.
         tables: the tables to be created.
+        setting: that the address is from, for the texts of errors.
 
     Raises:
         ConfigurationError: the address does not have that form.
     """
 
-    def __init__(self, url: str, tables: MetaData) -> None:
-        self._url = _parsed(url)
+    def __init__(self, url: str, tables: MetaData, setting: str = RELATIONAL_SETTING) -> None:
+        self._setting = setting
+        self._url = _parsed(url, setting)
         self._tables = tables
         # Whether it makes its tables itself, at first use.
         self.is_embedded = self._url.drivername.partition("+")[0] == "sqlite"
@@ -157,7 +162,7 @@ class Database:
             ConfigurationError: the server refuses us, or lacks the database.
         """
         patient = self._url.update_query_dict({"read_timeout": str(PREPARING_SECONDS)})
-        engine = mysql.make_engine(patient, poolclass=NullPool)
+        engine = mysql.make_engine(patient, self._setting, poolclass=NullPool)
         with self._store_errors(), engine.begin() as connection:
             yield connection
 
@@ -223,7 +228,11 @@ class Database:
         pool = {"pool_size": POOL_SIZE, "max_overflow": POOL_OVERFLOW}
         if not self.is_embedded:
             return mysql.make_engine(
-                self._url, pool_pre_ping=True, pool_recycle=POOL_RECYCLE_SECONDS, **pool
+                self._url,
+                self._setting,
+                pool_pre_ping=True,
+                pool_recycle=POOL_RECYCLE_SECONDS,
+                **pool,
             )
         try:
             sqlite.prepare_folder(self._url)
@@ -273,7 +282,7 @@ class Database:
         try:
             yield
         except exc.DBAPIError as error:
-            if not self.is_embedded and (todo := mysql.what_to_do(error, self._url)):
+            if not self.is_embedded and (todo := mysql.what_to_do(error, self._url, self._setting)):
                 raise ConfigurationError(f"{self._name()}: {error.orig}; {todo}") from error
             if _is_full(error):
                 raise DiskFull(f"{self._name()}: {error.orig}") from error
@@ -295,13 +304,14 @@ class SqlStore:
         url: SQLAlchemy's form of address: ``sqlite:///...`` or ``mysql+pymysql://...``, with
             PyMySQL's options (``?ssl_ca=/ca.pem``).
         tables: its tables.
+        setting: that the address is from.
 
     Raises:
         ConfigurationError: the address does not have that form.
     """
 
-    def __init__(self, url: str, tables: MetaData) -> None:
-        self._database = Database(url, tables)
+    def __init__(self, url: str, tables: MetaData, setting: str = RELATIONAL_SETTING) -> None:
+        self._database = Database(url, tables, setting)
         self._tables = tables.sorted_tables
 
     def prepare(self) -> None:
@@ -331,15 +341,15 @@ class SqlStore:
         self._database.close()
 
 
-def _parsed(url: str) -> URL:
+def _parsed(url: str, setting: str) -> URL:
     try:
         return make_url(url)
     except (exc.ArgumentError, ValueError):
         # The address, and so the text of the error, may hold a password.
         raise ConfigurationError(
-            f"the address of a database that begins with {url.partition('://')[0]!r} cannot be "
-            f"read; what works: sqlite:////folder/file.db and {mysql.FORM}, where a password's "
-            "own @ : / are %40 %3A %2F"
+            f"{setting}: the address of a database that begins with {url.partition('://')[0]!r} "
+            f"cannot be read; what works: sqlite:////folder/file.db and {mysql.FORM}, where a "
+            "password's own @ : / are %40 %3A %2F"
         ) from None
 
 

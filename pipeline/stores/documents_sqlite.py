@@ -437,7 +437,7 @@ class SqliteDocuments(DocumentStore):
     """
 
     def __init__(self, url: str) -> None:
-        self._database = Database(url, TABLES)
+        self._database = Database(url, TABLES, "JUSTLENS_DOCUMENTS_URL")
 
     # businesses
 

@@ -34,7 +34,7 @@ from sqlalchemy.dialects import sqlite
 
 from pipeline.feedback import AskedFor, Chosen, Click, Event, Shown
 from pipeline.queries import LONGEST_QUERY
-from pipeline.stores.database import SqlStore
+from pipeline.stores.database import EVENTS_SETTING, SqlStore
 
 # Short transactions let other writers by.
 FORGOTTEN_AT_ONCE = 1000
@@ -74,7 +74,7 @@ class Events(SqlStore):
     """
 
     def __init__(self, url: str) -> None:
-        super().__init__(url, EVENT_TABLES)
+        super().__init__(url, EVENT_TABLES, EVENTS_SETTING)
 
     def save(self, events: Sequence[Event]) -> int:
         """How many were new; all are on the disk when it returns.

@@ -12,7 +12,6 @@ from sqlalchemy.engine import URL
 
 from pipeline.errors import ConfigurationError
 
-SETTING = "JUSTLENS_RELATIONAL_URL"
 FORM = "mysql+pymysql://user:password@host:3306/database"
 
 # PyMySQL's options; those in the address go before them. Seconds, where they are times.
@@ -48,21 +47,25 @@ NO_TLS = 2026
 NO_SPACE = frozenset({1021, 1114})  # the disk, a table
 
 
-def make_engine(url: URL, **options: Any) -> Engine:
+def make_engine(url: URL, setting: str, **options: Any) -> Engine:
     """An engine whose connections have the settings above; it does not connect yet.
+
+    Args:
+        setting: that the address is from, for the texts of errors.
+        options: of SQLAlchemy.
 
     Raises:
         ConfigurationError: the address cannot work, or the driver that it names is not installed.
             Also at the first connection, where the driver refuses an option of the address.
     """
     if not url.database:
-        raise ConfigurationError(f"{SETTING} names no database; what works: {FORM}")
+        raise ConfigurationError(f"{setting} names no database; what works: {FORM}")
     try:
         engine = create_engine(
             url.set(query={**OPTIONS, **url.query}), isolation_level="READ COMMITTED", **options
         )
     except (exc.ArgumentError, ImportError, ValueError) as error:
-        raise ConfigurationError(f"{SETTING}: {error}; what works: {FORM}") from error
+        raise ConfigurationError(f"{setting}: {error}; what works: {FORM}") from error
 
     @event.listens_for(engine, "do_connect")
     def _connect(dialect: Any, _record: Any, places: Any, names: Any) -> Any:
@@ -71,22 +74,22 @@ def make_engine(url: URL, **options: Any) -> Engine:
         try:
             return dialect.connect(*places, **names)
         except (TypeError, ValueError, OSError, RuntimeError) as error:
-            raise ConfigurationError(f"{SETTING}, its options: {error}") from error
+            raise ConfigurationError(f"{setting}, its options: {error}") from error
 
     return engine
 
 
-def what_to_do(error: exc.DBAPIError, url: URL) -> str:
+def what_to_do(error: exc.DBAPIError, url: URL, setting: str) -> str:
     """What somebody has to do before it can work; empty: another try may."""
     number = _number(error)
     if number == NO_TLS:
-        return f"let the server offer TLS, or take the ssl_ options out of {SETTING}"
+        return f"let the server offer TLS, or take the ssl_ options out of {setting}"
     if number in NO_TABLE:
         return "the tables are missing or old, run `justlens setup`"
     if number in NO_ACCESS:
         user = f"'{url.username or ''}'@'%'"
         return (
-            f"correct {SETTING}, or let an administrator of the server run "
+            f"correct {setting}, or let an administrator of the server run "
             f"CREATE DATABASE {url.database}; CREATE USER {user} IDENTIFIED BY '…'; "
             f"GRANT ALL ON {url.database}.* TO {user};"
         )

@@ -30,7 +30,7 @@ from sqlalchemy.dialects import sqlite
 
 from pipeline.queries import LONGEST_QUERY
 from pipeline.retraining.capture import TypedQuery
-from pipeline.stores.database import SqlStore
+from pipeline.stores.database import EVENTS_SETTING, SqlStore
 
 # Short transactions let other writers by.
 FORGOTTEN_AT_ONCE = 1000
@@ -58,7 +58,7 @@ class Queries(SqlStore):
     """Keeps queries for some hours. All methods may raise ``StoreUnavailable``."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(url, QUERY_TABLES)
+        super().__init__(url, QUERY_TABLES, EVENTS_SETTING)
 
     def save(self, queries: Sequence[TypedQuery]) -> int:
         """How many were new; all are on the disk when it returns."""

@@ -31,7 +31,7 @@ from sqlalchemy.dialects import mysql, sqlite
 
 from pipeline.queries import LONGEST_QUERY
 from pipeline.retraining.comparison import Comparison, Likeness
-from pipeline.stores.database import SqlStore
+from pipeline.stores.database import EVENTS_SETTING, SqlStore
 
 LONGEST_IDENTITY = 128
 # The newest so many say what the older ones would.
@@ -86,7 +86,7 @@ class ShadowRecords(SqlStore):
     """Keeps comparisons. All methods may raise ``StoreUnavailable``."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(url, SHADOW_TABLES)
+        super().__init__(url, SHADOW_TABLES, EVENTS_SETTING)
 
     def save(self, comparisons: Sequence[Comparison]) -> None:
         """Keep them; that of a replay takes the place of an earlier one of the same question."""

@@ -60,7 +60,7 @@ class SqliteVectors(VectorStore):
     """
 
     def __init__(self, url: str) -> None:
-        self._database = Database(url, TABLES)
+        self._database = Database(url, TABLES, "JUSTLENS_VECTORS_URL")
 
     def save_texts(self, model: str, vectors: Mapping[str, np.ndarray]) -> None:
         rows = [

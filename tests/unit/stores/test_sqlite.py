@@ -15,7 +15,8 @@ from sqlalchemy.dialects import sqlite as dialect
 
 from pipeline.errors import ConfigurationError, StoreUnavailable
 from pipeline.records import AltTag, CatalogueImage
-from pipeline.stores import documents_sqlite, sqlite, vectors_sqlite
+from pipeline.settings import Settings
+from pipeline.stores import documents_sqlite, open_stores, sqlite, vectors_sqlite
 from pipeline.stores.database import Database
 from pipeline.stores.documents_sqlite import SqliteDocuments
 from pipeline.stores.relational import Directory
@@ -277,3 +278,25 @@ def test_a_password_in_an_address_stays_out_of_errors():
     assert "127.0.0.1" in str(raised.value)
     assert "nobody answers" in str(raised.value)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "setting"),
+    [
+        ("documents", "JUSTLENS_DOCUMENTS_URL"),
+        ("relational", "JUSTLENS_RELATIONAL_URL"),
+        ("vectors", "JUSTLENS_VECTORS_URL"),
+        ("events", "JUSTLENS_EVENTS_URL"),
+    ],
+)
+def test_an_address_that_cannot_work_names_its_setting(tmp_path: Path, part: str, setting: str):
+    chosen = Settings(data_dir=tmp_path, **{f"{part}_url": "sqlite://u:secret@host:port/x"})
+    with pytest.raises(ConfigurationError, match=setting) as raised:
+        open_stores(chosen)
+    assert "secret" not in str(raised.value)
+
+
+def test_what_a_server_of_events_lacks_names_its_setting(tmp_path: Path):
+    chosen = Settings(data_dir=tmp_path, events_url="mysql+pymysql://u:secret@127.0.0.1:1")
+    with pytest.raises(ConfigurationError, match="JUSTLENS_EVENTS_URL names no database"):
+        open_stores(chosen).events.check()
