@@ -33,7 +33,6 @@ ROUTES: Mapping[str, Needs] = {
     "GET /metrics": ADMINISTRATORS,
     "GET /openapi.json": ANYBODY,
     "GET /docs": ANYBODY,
-    "GET /docs/oauth2-redirect": ANYBODY,
     # What pages of other people show, without a key.
     "GET /objects/{key:path}": ANYBODY,
     "GET /pictures/{width}/{key:path}": ANYBODY,

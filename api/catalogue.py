@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from api import alt_texts, pictures
+from api import alt_texts, pictures, reference
 from api.problems import problem_responses
 from api.wiring import Services, ServicesOf, application
 from pipeline.catalogue import Reason, contract_reasons, image_findings, in_words
@@ -307,6 +307,6 @@ def stored_object(
 app = application(
     "JustLens catalogue",
     "Which images of a business are valid and why the others are not, alt texts, and the objects.",
-    [router, alt_texts.router, pictures.router],
+    [router, alt_texts.router, pictures.router, reference.router],
     sorted({*NEEDS, *alt_texts.NEEDS}),
 )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Form, HTTPException, Path, Query, UploadFile
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api import dead_letters
+from api import dead_letters, reference
 from api.problems import problem_responses
 from api.wiring import ServicesOf, application
 from pipeline.bridge import job_from, start_of
@@ -298,6 +298,6 @@ def forget_business(services: ServicesOf, docid: Annotated[DocId, Path()]) -> Fo
 app = application(
     "JustLens ingest",
     "Photos and businesses come in, and their way can be followed.",
-    [router, dead_letters.router],
+    [router, dead_letters.router, reference.router],
     NEEDS,
 )

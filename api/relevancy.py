@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api import events
+from api import events, reference
 from api.capture import CaptureOf
 from api.problems import problem_responses
 from api.wiring import ServicesOf, application
@@ -124,6 +124,6 @@ def suggest(
 app = application(
     "JustLens relevancy",
     "Which pictures of a business answer a category or a query, and why.",
-    [router, events.router],
+    [router, events.router, reference.router],
     NEEDS,
 )

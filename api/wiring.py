@@ -326,6 +326,8 @@ def application(
         description=description,
         version="1",
         lifespan=lifespan,
+        # See ``api.reference``.
+        docs_url=None,
         redoc_url=None,
         dependencies=[Depends(BEARER)],
     )
