@@ -97,8 +97,10 @@ def train(
 
     Raises `UnsuitableInput` when there is nothing to learn from.
     """
-    # Nothing that is trained here is fetched from anywhere.
+    # Nothing that is trained here is fetched from anywhere. Threads that wait for each other by
+    # spinning lose much of their time on cores that are shared with what serves.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
     from sentence_transformers import (
         SentenceTransformer,
