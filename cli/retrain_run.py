@@ -98,12 +98,13 @@ def _taught(files: Files) -> tuple[Path, Path, Path | None, Path | None]:
         raise JustLensError("give a prepared folder or --logs, not both")
     if files.prepared:
         folder = files.prepared
-        texts = files.texts or folder / "texts.jsonl"
+        texts, dev = files.texts or folder / "texts.jsonl", files.dev or folder / "dev.jsonl"
         return (
             folder / "train.jsonl",
             files.test or folder / "test.jsonl",
-            files.dev or folder / "dev.jsonl",
-            texts if texts.exists() else None,
+            # Of few queries none may have come to this part.
+            dev if files.dev or (dev.is_file() and dev.stat().st_size) else None,
+            texts if files.texts or texts.exists() else None,
         )
     if files.logs is None:
         raise JustLensError("there is nothing to learn from: give a prepared folder, or --logs")

@@ -97,7 +97,8 @@ def decide(
     # False sorts first.
     reasons = tuple(reason for _, reason in sorted(checks.values(), key=lambda check: check[0]))
     met = {name: is_met for name, (is_met, _) in checks.items()}
-    return Decision(all(met.values()), gain, interval, reasons, met)
+    known = gain if np.isfinite(gain) else None
+    return Decision(all(met.values()), known, interval, reasons, met)
 
 
 def gain_interval(

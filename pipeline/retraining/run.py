@@ -1,6 +1,7 @@
 """A retraining from its files to the decision, in steps that are each done once."""
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -331,7 +332,8 @@ def _answered(of: Answers, latency_ms: float, defect: str) -> dict[str, Any]:
         "latency_ms": latency_ms,
         "defect": defect,
     }
-    return {"measured": measured, "figures": {**of.figures, "latency_ms": latency_ms}}
+    timed = {"latency_ms": latency_ms} if math.isfinite(latency_ms) else {}
+    return {"measured": measured, "figures": {**of.figures, **timed}}
 
 
 def _write(path: Path, value: Any) -> None:

@@ -85,7 +85,9 @@ def test_a_champion_that_could_not_be_measured_is_not_replaced() -> None:
 
 def test_a_champion_that_finds_nothing_is_beaten_by_one_that_finds_something() -> None:
     champion = Measured([0.0] * 100, CHAMPION.guards, 200.0)
-    assert decide(champion, challenger(), RULE).promoted
+    decision = decide(champion, challenger(), RULE)
+    assert decision.promoted
+    assert decision.gain is None
     assert not decide(champion, challenger(mrr=0.0), RULE).promoted
 
 
