@@ -11,6 +11,10 @@ import pytest
 
 ABSENT = "the measuring data is not here"
 
+# Threads of torch would wait for each other by turning in a circle, on cores that other processes
+# of the tests have work for.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 

@@ -81,7 +81,12 @@ print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM"
     done = subprocess.run(
         [sys.executable, "-c", code + ending],
         cwd=ROOT,
-        env={"PATH": "", "HOME": str(Path.home()), "JUSTLENS_DATA_DIR": str(folder / "data")},
+        env={
+            "HOME": str(Path.home()),
+            "JUSTLENS_DATA_DIR": str(folder / "data"),
+            "OMP_WAIT_POLICY": "passive",
+            "PATH": "",
+        },
         capture_output=True,
         text=True,
         timeout=250,
