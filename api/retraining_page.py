@@ -31,6 +31,13 @@ CHECKS = {
     "errors": ("Errors", "Share of the challenger's answers"),
     "latency": ("Latency", "Median, in times of the champion's"),
 }
+GUARDS = {
+    "sts_spearman": "STS, Spearman correlation",
+    "sts_pearson": "STS, Pearson correlation",
+    "sts_squared_error": "STS, squared error",
+    "paraphrase_f1": "Paraphrases, F1",
+    "msmarco_mrr_at_10": "MS MARCO, MRR@10",
+}
 OUTCOMES = {
     "pass": ("is-good", "It may serve"),
     "fail": ("is-bad", "It may not serve"),
@@ -221,5 +228,10 @@ def _limit(check: Check) -> str:
 
 
 TEMPLATES.env.filters.update(
-    measured=_measured, per_cent=_per_cent, signed=_signed, checked=_checked, check_limit=_limit
+    metric_name=lambda name: GUARDS.get(name, name),
+    measured=_measured,
+    per_cent=_per_cent,
+    signed=_signed,
+    checked=_checked,
+    check_limit=_limit,
 )

@@ -13,11 +13,13 @@ from models.errors import ModelError
 from models.text_training.recipe import Recipe, read_recipe
 from models.text_training.search import written
 from pipeline.errors import JustLensError
+from pipeline.retraining.history import remember
 from pipeline.retraining.plan import Plan
 from pipeline.retraining.recipes import find_recipe
 from pipeline.retraining.registry import open_registry
 from pipeline.retraining.run import STEPS, Report, Retraining, begin, resume
 from pipeline.settings import Settings, settings
+from pipeline.stores import open_stores
 
 NAMES = {
     "mrr_at_10": "MRR@10, unknown terms",
@@ -67,6 +69,7 @@ def run(
         else:
             retraining = begin(plan(files, chosen), chosen, registry)
         report = _with_bars(retraining)
+        _remember(retraining, chosen)
         if folder is not None:
             registry.model(report.version, folder)
     if json_output:
@@ -117,6 +120,14 @@ def _taught(files: Files) -> tuple[Path, Path, Path | None, Path | None]:
 def _settings(threads: int | None) -> Settings:
     chosen = settings()
     return chosen.model_copy(update={"threads": threads}) if threads else chosen
+
+
+def _remember(retraining: Retraining, chosen: Settings) -> None:
+    stores = open_stores(chosen)
+    try:
+        remember(stores.documents, retraining.trial())
+    finally:
+        stores.close()
 
 
 def _with_bars(retraining: Retraining) -> Report:

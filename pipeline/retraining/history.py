@@ -58,12 +58,14 @@ def trials(documents: DocumentStore) -> list[Trial]:
 
 
 def remember(documents: DocumentStore, trial: Trial) -> None:
-    """Keep a trial with those before it; again is harmless.
+    """Keep a trial with those before it; of a model that is there already nothing changes.
 
     There is one writer at a time: whoever retrains.
     """
-    others = [one for one in trials(documents) if one.challenger != trial.challenger]
-    kept = sorted([trial, *others], key=lambda one: one.decided_at, reverse=True)
+    known = trials(documents)
+    if trial.challenger in {one.challenger for one in known}:
+        return
+    kept = sorted([trial, *known], key=lambda one: one.decided_at, reverse=True)
     documents.save_value(HISTORY, [one.model_dump(mode="json") for one in kept[:MOST_KEPT]])
 
 

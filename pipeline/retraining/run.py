@@ -23,6 +23,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.retraining.datasets import read_quora, read_retrieval, read_sts
 from pipeline.retraining.decision import Decision, Measured, Rule, decide
 from pipeline.retraining.exam import Answers, Exam, answers, exam, times
+from pipeline.retraining.history import Trial, trial_of
 from pipeline.retraining.plan import Plan, plan_of
 from pipeline.retraining.registry import Candidate, Registry
 from pipeline.settings import Settings
@@ -156,6 +157,17 @@ class Retraining:
                     _write(self.folder / "done.json", {**self.done, step: result})
         return self._report()
 
+    def trial(self) -> Trial:
+        """What is remembered of the run once it is over."""
+        champion, challenger = self._measured()
+        done = self.done
+        return trial_of(
+            self._report().decision,
+            rule(self._settings, champion),
+            (f"text{done['champion']['version']}", champion),
+            (f"text{done['register']['version']}", challenger),
+        )
+
     def _champion(self, on_step: OnStep) -> dict[str, Any]:
         number = int(self.name.partition("-")[0])
         for part, fetch in (("champion", self._registry.model), ("serving", self._registry.onnx)):
@@ -244,9 +256,7 @@ class Retraining:
 
     def _decide(self, on_step: OnStep) -> dict[str, Any]:
         done = self.done
-        champion, challenger = (
-            Measured(**done["measure"][who]["measured"]) for who in ("champion", "challenger")
-        )
+        champion, challenger = self._measured()
         now = self._registry.champion()
         if now is None or now.number != done["champion"]["version"]:
             reason = f"the champion is not version {done['champion']['version']} any more"
@@ -259,6 +269,12 @@ class Retraining:
         if not self._registry.version(number).events:
             self._registry.decide(number, decision)
         return asdict(decision)
+
+    def _measured(self) -> tuple[Measured, Measured]:
+        champion, challenger = (
+            Measured(**self.done["measure"][who]["measured"]) for who in ("champion", "challenger")
+        )
+        return champion, challenger
 
     def _tidy(self, on_step: OnStep) -> dict[str, Any]:
         """What is in the registry is not kept a second time."""

@@ -44,10 +44,10 @@ def test_trials_are_read_back_newest_first(documents) -> None:
     assert trials(documents)[0] == trial("text3", 3.0)
 
 
-def test_a_trial_that_is_made_again_takes_the_place_of_the_first(documents) -> None:
+def test_a_trial_that_is_told_again_stays_as_it_was(documents) -> None:
     remember(documents, trial("text1"))
     remember(documents, trial("text1", promoted=False))
-    assert [one.promoted for one in trials(documents)] == [False]
+    assert [one.promoted for one in trials(documents)] == [True]
 
 
 @pytest.fixture

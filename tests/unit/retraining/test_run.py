@@ -125,6 +125,11 @@ def test_a_better_model_becomes_the_challenger_and_is_all_in_the_registry(
     assert version.metrics["champion_mrr_at_10"] == report.champion_figures["mrr_at_10"]
     assert version.events[0]["reasons"] == list(report.decision.reasons)
     assert registry.champion() is not None and registry.version("champion").run == "tiny"
+    trial = begin(plan(files), chosen, registry).trial()
+    assert (trial.champion, trial.challenger, trial.promoted) == ("text1", "text2", True)
+    assert trial.metrics[0].challenger == report.figures["mrr_at_10"]
+    assert trial.metrics[0].gain == report.decision.gain
+    assert all(metric.passed for metric in trial.metrics)
     vocabulary = json.loads(
         (registry.onnx(report.version, tmp_path / "out") / "tokenizer.json").read_text()
     )["model"]["vocab"]
