@@ -27,8 +27,7 @@ def groups(
     that no near copy of a text is in another group.
 
     Exact, by comparing every two texts whose lengths allow it: the time grows with the square of
-    the number, two to three minutes on one core for 100 000 queries, and the memory with the
-    number alone.
+    the number, half a minute of one core for 100 000 queries, and the memory with the number alone.
 
     Args:
         texts: normalised, each once.

@@ -87,22 +87,26 @@ def roll(
     Args:
         days: that queries are kept, wherever they are; 0: for good.
         now: Unix time.
-        step: is told the beginning of each hour that was looked at.
+        step: is told the beginning of each hour that was written.
 
     Raises:
         StoreUnavailable: the same call goes on where this one ended.
     """
     now = time.time() if now is None else now
     kept_since = now - days * DAY if days else 0.0
+    since = max(kept_since, stores.documents.value(ROLLED_UNTIL) or 0.0)
+    until = _floor(now - SETTLING_SECONDS)
+    stores.queries.forget(since)
     hours = rows = 0
-    for hour in _open_hours(stores, kept_since, now):
+    for hour in _hours(stores, since, until):
         content, count = _parquet(_rows(stores, hour))
-        if count:
-            stores.objects.put(key_of(hour), content)
-            hours, rows = hours + 1, rows + count
+        stores.objects.put(key_of(hour), content)
+        hours, rows = hours + 1, rows + count
         stores.documents.save_value(ROLLED_UNTIL, hour + HOUR)
         stores.queries.forget(hour + HOUR)
         step(hour)
+    if until > since:
+        stores.documents.save_value(ROLLED_UNTIL, until)
     return Rolled(hours, rows, _remove(stores, kept_since))
 
 
@@ -115,13 +119,15 @@ def read_hour(stores: Stores, key: str) -> pa.Table:
     return pq.read_table(io.BytesIO(stores.objects.get(key)), schema=SCHEMA)
 
 
-def _open_hours(stores: Stores, kept_since: float, now: float) -> Iterator[int]:
-    """The beginnings of the hours that are over and not rolled yet."""
-    rolled = stores.documents.value(ROLLED_UNTIL)
-    first = [rolled] if rolled is not None else [stores.queries.oldest(), stores.events.oldest()]
-    known = [float(one) for one in first if one is not None]
-    end = _floor(now - SETTLING_SECONDS)
-    return iter(range(_floor(max(min(known, default=end), kept_since)), end, HOUR))
+def _hours(stores: Stores, since: float, until: float) -> Iterator[int]:
+    """The beginnings of the hours from a time on and before another that have anything in them."""
+    while True:
+        first = [stores.queries.first(since), stores.events.first_click(since)]
+        hour = _floor(min((at for at in first if at is not None), default=until))
+        if hour >= until:
+            return
+        yield hour
+        since = hour + HOUR
 
 
 def _rows(stores: Stores, hour: float) -> Iterator[dict[str, Any]]:

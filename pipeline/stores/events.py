@@ -150,10 +150,17 @@ class Events(SqlStore):
                 for query, category, count in connection.execute(in_vain)
             ]
 
-    def oldest(self) -> float | None:
-        """When the first event that is here was recorded (Unix time); none: there are none."""
+    def first_click(self, since: float) -> float | None:
+        """When the first click for a query from a time on was recorded (Unix time), if any was."""
+        recorded_at = _events.c.recorded_at
+        query = (
+            select(recorded_at)
+            .where(recorded_at >= since, _events.c.kind == "click", _events.c.query != "")
+            .order_by(recorded_at)
+            .limit(1)
+        )
         with self._database.reading() as connection:
-            return connection.execute(select(func.min(_events.c.recorded_at))).scalar()
+            return connection.execute(query).scalar()
 
     def clicks(self, since: float, until: float) -> Iterator[Click]:
         """Clicks for queries, recorded from a time on and before another, in that order, read in

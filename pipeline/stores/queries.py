@@ -21,7 +21,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
-    func,
     insert,
     or_,
     select,
@@ -64,10 +63,12 @@ class Queries(SqlStore):
         """How many were new; all are on the disk when it returns."""
         return self._database.write(_insert, queries) if queries else 0
 
-    def oldest(self) -> float | None:
-        """When the first of those that are here was recorded (Unix time); none: there are none."""
+    def first(self, since: float) -> float | None:
+        """When the first from a time on was recorded (Unix time); none: there are none."""
+        recorded_at = _queries.c.recorded_at
+        query = select(recorded_at).where(recorded_at >= since).order_by(recorded_at).limit(1)
         with self._database.reading() as connection:
-            return connection.execute(select(func.min(_queries.c.recorded_at))).scalar()
+            return connection.execute(query).scalar()
 
     def recorded(self, since: float, until: float) -> Iterator[TypedQuery]:
         """Those recorded from a time on and before another, in that order, read in pages."""

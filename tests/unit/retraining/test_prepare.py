@@ -99,6 +99,18 @@ def test_a_tokenizer_learns_nothing_of_dev_and_test(made):
     assert "category 1" in texts
 
 
+def test_nor_where_what_is_asked_in_dev_is_right_for_something_in_train():
+    own = words(60)
+    evidence = Evidence(
+        asked=Counter(own), meant=Counter(zip(own, [*own[1:], own[0]], strict=True))
+    )
+    made = assemble(evidence, Texts(), of_five_letters)
+    right = {row["positive"] for row in made.rows[Part.TRAIN]}
+    held_out = anchors(made, Part.DEV) | anchors(made, Part.TEST)
+    assert right & held_out
+    assert not made.texts.keys() & held_out
+
+
 def test_a_query_that_nothing_is_right_for_is_still_a_text():
     evidence = Evidence(asked=Counter({"zeppelin": 4}))
     made = assemble(evidence, Texts(), of_five_letters)

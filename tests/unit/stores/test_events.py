@@ -147,7 +147,9 @@ class TestQueries:
         found = list(events.clicks(0, time.time() + 60))
         assert sorted(one.product_id for one in found) == [2, 2, 3]
         assert {one[:3] for one in found} == {("cofee", "Coffee Shops", "B1")}
-        first = events.oldest()
+        first = events.first_click(0)
+        assert events.first_click(first) == first
+        assert events.first_click(time.time() + 60) is None
         assert list(events.clicks(0, first)) == []
         assert len(list(events.clicks(first, time.time() + 60))) == 3
 
@@ -156,9 +158,7 @@ def test_what_was_recorded_before_a_time_is_forgotten(events, monkeypatch):
     monkeypatch.setattr("pipeline.stores.events.FORGOTTEN_AT_ONCE", 2)
     events.save([event(f"e{number}", occurred_at=1.0) for number in range(5)])
     assert events.forget(time.time() - 3600) == 0
-    assert events.oldest() == pytest.approx(time.time(), abs=60)
     assert events.forget(time.time() + 1) == 5
-    assert events.oldest() is None
     assert events.shown(0) == []
     assert events.save([event("e0")]) == 1
 

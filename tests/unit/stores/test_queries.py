@@ -39,12 +39,13 @@ def test_queries_are_read_by_when_they_were_recorded_page_by_page(queries, monke
     monkeypatch.undo()
     found = list(queries.recorded(3600, 3 * 3600))
     assert [one.query_id for one in found] == [f"{h}-{n}" for h in (1, 2) for n in range(5)]
-    assert queries.oldest() == 3600.0
+    assert queries.first(0) == queries.first(3600) == 3600.0
+    assert queries.first(3601) == 7200.0
+    assert queries.first(10_801) is None
 
 
 def test_what_was_recorded_before_a_time_is_forgotten(queries, monkeypatch):
     monkeypatch.setattr("pipeline.stores.queries.FORGOTTEN_AT_ONCE", 2)
-    assert queries.oldest() is None
     queries.save([typed(f"{number}") for number in range(5)])
     assert queries.forget(time.time() - 3600) == 0
     assert queries.forget(time.time() + 1) == 5
