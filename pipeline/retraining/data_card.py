@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.retraining.registry import mlflow_client
 from pipeline.settings import Settings
 
 EXPERIMENT = "justlens-text-data"
@@ -17,10 +18,7 @@ def log_card(card: dict[str, Any], settings: Settings) -> str:
     What has been logged before is not logged again. Where MLflow's address is a database and not a
     server, files lie in ``mlartifacts`` of the data folder.
     """
-    # Takes seconds to import, and only this needs it.
-    import mlflow
-
-    client = mlflow.MlflowClient(tracking_uri=settings.mlflow_url)
+    client = mlflow_client(settings.mlflow_url)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is not None:
         number = experiment.experiment_id

@@ -85,6 +85,20 @@ def open_registry(settings: Settings) -> "Registry":
     return Registry(url, settings.data_dir / "mlartifacts")
 
 
+def mlflow_client(url: str) -> Any:
+    """A client of MLflow at an address, which is made where it is a file."""
+    # Nothing is told to anybody outside.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    from mlflow import MlflowClient
+
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking_uri=url, registry_uri=url)
+
+
 class Registry:
     """Aliases: ``champion`` serves, ``previous`` did before it, and ``challenger`` has met the rule
     and may serve once its vectors are there and it was asked in the champion's shadow.
@@ -95,18 +109,9 @@ class Registry:
     """
 
     def __init__(self, url: str, artefacts: Path) -> None:
-        # Nothing is told to anybody outside.
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("DO_NOT_TRACK", "true")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        from mlflow import MlflowClient
-
         self._url = url
         self._artefacts = artefacts
-        if url.startswith("sqlite:///"):
-            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        self._client = MlflowClient(tracking_uri=url, registry_uri=url)
+        self._client = mlflow_client(url)
 
     def versions(self) -> list[Version]:
         """All of them, newest first."""
