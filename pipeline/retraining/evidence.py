@@ -20,6 +20,7 @@ ImageKey = tuple[str, int]
 
 # A resolution below it is the champion's guess, which would only teach it to go on guessing.
 LEAST_CONFIDENCE = 0.7
+ROWS_AT_ONCE = 10_000
 
 
 class UnreadableSource(JustLensError):
@@ -49,19 +50,20 @@ class Evidence:
 
     def add_day(self, hours: Iterable[pa.Table]) -> None:
         """Take in the hours of one day, as ``roll`` writes them."""
-        rows = [row for hour in hours for row in hour.to_pylist()]
-        rows.sort(key=lambda row: row["at"])
-        asked = [_asked(row) for row in rows if row["kind"] == "query"]
+        asked, clicks = [], []
+        for row in _rows(hours):
+            if row["kind"] == "query":
+                asked.append(_asked(row))
+            else:
+                clicks.append((row["query"], row["category"], (row["docid"], row["product_id"])))
         self.read["queries"] += len(asked)
-        of_people, dropped = without_bots(asked)
+        of_people, dropped = without_bots(sorted(asked, key=lambda one: one.at))
         self.dropped += dropped
         for one in of_people:
             sure = one.how != "none" and one.confidence >= LEAST_CONFIDENCE
             self._ask(one.query, one.category if sure else "")
-        for row in rows:
-            if row["kind"] == "click":
-                key = (row["docid"], row["product_id"])
-                self._click(row["query"], row["category"], key, 1)
+        for query, category, key in clicks:
+            self._click(query, category, key, 1)
 
     def add_chosen(self, path: Path) -> None:
         """Take in a file of ``justlens report --queries``.
@@ -145,6 +147,13 @@ def add_file(evidence: Evidence, path: Path) -> None:
         evidence.add_chosen(path)
     else:
         _refuse(path, number, "neither a query nor an anchor")
+
+
+def _rows(hours: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
+    """Rows as dictionaries take much room: they are made and left a batch at a time."""
+    for hour in hours:
+        for batch in hour.to_batches(max_chunksize=ROWS_AT_ONCE):
+            yield from batch.to_pylist()
 
 
 def _asked(row: dict[str, Any]) -> Asked:
