@@ -316,7 +316,8 @@ def test_who_looks_after_it_sees_what_is_wrong_mends_it_and_replays(
     site.until(lambda: site.states() == {ImageState.DONE: 2}, "they went on without")
 
     services = Services(site.settings, Sender(site.app))
-    with TestClient(create(lambda: services), client=("127.0.0.1", 1)) as browser:
+    here = {"base_url": "http://localhost", "client": ("127.0.0.1", 1)}
+    with TestClient(create(lambda: services), **here) as browser:
         page = re.sub(r"\s+", " ", browser.get("/operations").text)
         assert 'aria-label="2 dead letters of Describe"' in page
         assert '<span class="wrong">2 of 2</span>' in page
