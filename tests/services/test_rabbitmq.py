@@ -115,8 +115,8 @@ def test_a_retry_waits_in_rabbitmq_and_not_in_a_slot(site: Site) -> None:
 
 
 def test_the_bulk_lane_waits_while_the_interactive_lane_has_messages(site: Site) -> None:
-    bulk = range(1, 121)
-    interactive = range(201, 241)
+    bulk = range(1, 81)
+    interactive = range(201, 221)
     for number in bulk:
         site.intake.accept_bytes("shop-1", number, green(number), lane=Lane.BULK)
     assert backlog(site.app)[Stage.ENHANCE.value, "bulk"] == len(bulk)
