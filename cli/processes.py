@@ -329,7 +329,8 @@ def data_folder(folder: Path) -> Iterator[Settings]:
 def _environment(settings: Settings) -> dict[str, str]:
     """The settings as the environment of a process; paths absolute, whatever its folder."""
     chosen = settings.model_dump(exclude={"threads"})
-    return {f"JUSTLENS_{name.upper()}": _text(value) for name, value in chosen.items()}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return {f"JUSTLENS_{name.upper()}": _text(value) for name, value in given.items()}
 
 
 def _text(value: object) -> str:

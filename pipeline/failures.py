@@ -75,6 +75,12 @@ TREATMENTS: Mapping[str, Treatment] = {
         ("UnsuitableWeights", NO, "Put other weights in their place, then replay."),
         ("OutOfMemory", NO, "The GPU's memory is too small: see JUSTLENS_GPU_MEMORY; replay."),
         ("ModelError", NO, "The model says what it lacks: mend that, then replay."),
+        (
+            "RetrainingFailed",
+            NO,
+            "A step of a retraining failed as the message says: mend that; the next night begins "
+            "anew.",
+        ),
         ("Exception", NO, "Nobody expected it: report it with its traceback; replay once mended."),
     )
 }
