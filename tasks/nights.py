@@ -62,6 +62,8 @@ class NightSteps:
         version, decision = report["version"], report["decision"]
         if not decision["promoted"]:
             return night.over(f"version {version} is refused: {'; '.join(decision['reasons'])}")
+        if open_registry(self._settings).challenges() != version:
+            return night.over(f"nothing new: version {version} was made of the same data before")
         return night.next(version)
 
     def reembed(self, night: Night) -> Night:
