@@ -64,6 +64,8 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/bandit --configfile pyproject.toml --quiet --recursive \
+	  api cli models pipeline tasks celeryconfig.py
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose*.yaml
 	$(BIN)/hadolint --config docker/.hadolint.yaml $(DOCKERFILES)
 

@@ -57,11 +57,12 @@ def sentence_encoder(source: Path, target: Path) -> float:
 
     source, target = Path(source), Path(target)
     target.mkdir(parents=True, exist_ok=True)
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    # From a folder: there is no revision to pin.
+    tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)  # nosec B615
     # The fused attention kernels do not trace; eager attention is the same arithmetic.
-    transformer = AutoModel.from_pretrained(
-        source, attn_implementation="eager", dtype=torch.float32
-    ).eval()
+    traceable = {"attn_implementation": "eager", "dtype": torch.float32}
+    transformer = AutoModel.from_pretrained(source, local_files_only=True, **traceable)  # nosec B615
+    transformer.eval()
     max_tokens = _max_tokens(source, tokenizer, transformer)
 
     class Sentence(torch.nn.Module):

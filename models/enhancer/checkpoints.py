@@ -5,7 +5,7 @@ and safetensors.
 """
 
 import io
-import pickle
+import pickle  # nosec B403
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     State = dict[str, torch.Tensor]
 
-# What torch's reader raises at files that it did not write, cut ones among them.
+# What torch's reader raises at files that it did not write, cut ones among them. Of pickle only its
+# error is used: torch reads tensors, and runs nothing that a file names.
 _UNREADABLE = (
     pickle.UnpicklingError,
     RuntimeError,

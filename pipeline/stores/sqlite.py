@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, MetaData, Table, event, inspect
+from sqlalchemy import Connection, Engine, MetaData, Table, event, inspect, select
 from sqlalchemy.engine import URL
 from sqlalchemy.schema import CreateColumn, CreateIndex
 
@@ -72,15 +72,13 @@ def _give_key(connection: Connection, table: Table) -> None:
     key = found.get_pk_constraint(table.name)["constrained_columns"]
     if key == [column.name for column in table.primary_key]:
         return
-    known = ", ".join(column["name"] for column in found.get_columns(table.name))
     for index in found.get_indexes(table.name):
         connection.exec_driver_sql(f"DROP INDEX {index['name']}")
     connection.exec_driver_sql(f"ALTER TABLE {table.name} RENAME TO {table.name}_before")
     table.create(connection)
-    connection.exec_driver_sql(
-        f"INSERT INTO {table.name} ({known}) SELECT {known} FROM {table.name}_before"
-    )
-    connection.exec_driver_sql(f"DROP TABLE {table.name}_before")
+    before = Table(f"{table.name}_before", MetaData(), autoload_with=connection)
+    connection.execute(table.insert().from_select(before.columns.keys(), select(before)))
+    before.drop(connection)
 
 
 def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
