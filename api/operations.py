@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Literal
 
@@ -13,18 +13,14 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Histogram,
-    Metric,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import Collector
 from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import retry_after
-from pipeline.backlog import Backlog
-from pipeline.errors import BrokerUnavailable
+from api.scrape import Scrape
 
 # The answer to a page is due in 200 ms: the buckets are close around it.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5, 10.0)
@@ -32,8 +28,6 @@ LABELS = ("method", "route", "status")
 
 REQUESTS = Counter("justlens_requests", "Requests answered.", LABELS)
 SECONDS = Histogram("justlens_request_seconds", "Seconds to the end.", LABELS, buckets=BUCKETS)
-
-BROKER_UP = "Whether the broker answers."
 
 # Queries are answered without these, with fewer means.
 DISPENSABLE = ("vectors", "text_encoder")
@@ -87,38 +81,16 @@ def readiness(troubles: Mapping[str, str]) -> Readiness:
 def metrics(request: Request) -> Response:
     """Requests and their latency by method, route template and status; store latency.
 
-    An application that needs the broker also tells what waits in its queues. Of several processes
-    that share ``PROMETHEUS_MULTIPROC_DIR`` each answers for all.
+    Also what ``api.scrape`` asks its dependencies. Of several processes that share
+    ``PROMETHEUS_MULTIPROC_DIR`` each answers for all.
     """
     registry: CollectorRegistry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)
-    text = generate_latest(registry)
-    if "broker" in request.app.state.needs:
-        text += generate_latest(QueueDepths(request.app.state.services.broker.backlog))
+    asked = Scrape(request.app.state.services, request.app.state.needs)
+    text = generate_latest(registry) + generate_latest(asked)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
-
-
-class QueueDepths(Collector):
-    """What waits in the queues, asked of the broker while Prometheus waits for the answer."""
-
-    def __init__(self, backlog: Callable[[], Backlog]) -> None:
-        self._backlog = backlog
-
-    def collect(self) -> Iterator[Metric]:
-        """The gauges; of a broker that does not answer only that it does not."""
-        depths = GaugeMetricFamily(
-            "justlens_queue_depth", "Messages that wait.", labels=("queue", "lane")
-        )
-        try:
-            for labels, count in self._backlog().items():
-                depths.add_metric(labels, count)
-        except BrokerUnavailable:
-            yield GaugeMetricFamily("justlens_broker_up", BROKER_UP, value=0)
-        else:
-            yield GaugeMetricFamily("justlens_broker_up", BROKER_UP, value=1)
-            yield depths
 
 
 class Metrics:

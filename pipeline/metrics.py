@@ -11,7 +11,7 @@ from typing import Any
 from celery.signals import before_task_publish
 from prometheus_client import Counter, Gauge, Histogram
 
-from pipeline.queues import QUEUES
+from pipeline.queues import QUEUES, Stage
 
 # From a stage that had been done before to one that runs into its deadline of five minutes.
 STAGE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -41,6 +41,14 @@ IMAGES_IN_FLIGHT = Gauge(
 )
 RETRIES = Counter("justlens_retries", "Runs that are to be tried again.", ("stage", "exception"))
 DEAD_LETTERS = Counter("justlens_dead_letters", "Failures parked.", ("queue", "exception"))
+SENT_AGAIN = Counter(
+    "justlens_images_sent_again",
+    "Images whose message was lost, sent again from the stage that they waited for.",
+    ("stage",),
+)
+for _stage in Stage:
+    # From 0 on: of a series that begins with 1, Prometheus sees no increase.
+    SENT_AGAIN.labels(_stage.value)
 _BATCHES = Histogram(
     "justlens_batch_size", "Images in one forward pass.", ("model",), buckets=BATCH_BUCKETS
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from pipeline.dead_letters import CONFIRM_SECONDS
 from pipeline.graph import STEPS, Sender, next_stage
+from pipeline.metrics import SENT_AGAIN
 from pipeline.queues import Stage
 from pipeline.records import CatalogueImage, ImageMetadata, ImageState
 from pipeline.settings import Settings
@@ -108,5 +109,6 @@ def send_rest(
         {"state": ImageState.QUEUED, "stage": start, "moved_at": time.time()},
         only_in=image.state,
     )
+    SENT_AGAIN.labels(start.value).inc()
     log.warning("%s/%s was stuck before %s, sent again", image.docid, image.product_id, start.value)
     return True

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 
 from pydantic import TypeAdapter
 
-from pipeline.queues import Stage
+from pipeline.queues import Lane, Stage
 from pipeline.records import (
     Business,
     CatalogueImage,
@@ -169,6 +169,14 @@ class DocumentStore(ABC):
         self, state: ImageState, before: float, limit: int = 500
     ) -> list[CatalogueImage]:
         """Rows accepted or queued that did not move since ``before`` (Unix time), oldest first."""
+
+    @abstractmethod
+    def longest_waiting(self) -> dict[tuple[Stage, Lane], float]:
+        """When the queued image that has not moved for longest last moved (Unix time).
+
+        By the stage that it came to last and its lane; those without a queued image are left out.
+        One look into an index for each, however many wait.
+        """
 
     @abstractmethod
     def count_states(self, docids: Sequence[str] | None = None) -> dict[ImageState, int]:

@@ -25,15 +25,16 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import groupby, product
 from typing import Any, TypeVar, Unpack
 
-from pymongo import ReplaceOne, ReturnDocument
+from pymongo import ASCENDING, ReplaceOne, ReturnDocument
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from pipeline import looks
 from pipeline.errors import StoreUnavailable
+from pipeline.queues import Lane, Stage
 from pipeline.records import (
     ANY_CATEGORY,
     Business,
@@ -306,6 +307,18 @@ class MongoDocuments(DocumentStore):
         found = self._primary(StoredImage).find(waiting, _only(CatalogueImage))
         oldest = found.sort("moved_at").limit(limit)
         return [CatalogueImage.model_validate(one) for one in oldest]
+
+    @reaching
+    def longest_waiting(self) -> dict[tuple[Stage, Lane], float]:
+        waiting = {}
+        for stage, lane in product(Stage, Lane):
+            place = {"state": ImageState.QUEUED.value, "lane": lane.value, "stage": stage.value}
+            found = self._primary(StoredImage).find_one(
+                place, {"moved_at": True}, sort=[("moved_at", ASCENDING)]
+            )
+            if found is not None:
+                waiting[stage, lane] = found["moved_at"]
+        return waiting
 
     @reaching
     def count_states(self, docids: Sequence[str] | None = None) -> dict[ImageState, int]:

@@ -11,7 +11,7 @@ import heapq
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, product
 from typing import Any, TypeVar, Unpack
 
 from pydantic_core import from_json
@@ -42,6 +42,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 from pipeline import looks
+from pipeline.queues import Lane, Stage
 from pipeline.records import (
     ANY_CATEGORY,
     Business,
@@ -94,6 +95,10 @@ _images = Table(
 # A partial index serves only a query with the very same condition, hence not a parameter.
 _IS_WAITING = text(f"state IN ('{ImageState.ACCEPTED}', '{ImageState.QUEUED}')")
 Index("images_that_wait", _images.c.state, _images.c.moved_at, sqlite_where=_IS_WAITING)
+_IS_QUEUED = text(f"state = '{ImageState.QUEUED}'")
+_lane = func.json_extract(_images.c.body, text("'$.lane'"))
+_stage = func.json_extract(_images.c.body, text("'$.stage'"))
+Index("images_in_queues", _lane, _stage, _images.c.moved_at, sqlite_where=_IS_QUEUED)
 _IS_DONE = text(f"state = '{ImageState.DONE}'")
 # With the state in it the index alone answers.
 Index("finished_images", _images.c.moved_at, _images.c.state, sqlite_where=_IS_DONE)
@@ -295,6 +300,9 @@ _READ_WAITING = (
     )
     .order_by(_images.c.moved_at)
     .limit(bindparam("most"))
+)
+_READ_LONGEST_WAITING = select(func.min(_images.c.moved_at)).where(
+    _IS_QUEUED, _lane == bindparam("in_lane"), _stage == bindparam("at_stage")
 )
 _COUNT_STATES = select(_images.c.state, func.count()).group_by(_images.c.state)
 _COUNT_STATES_OF = _COUNT_STATES.where(_among(_images.c.docid, "docids"))
@@ -576,6 +584,16 @@ class SqliteDocuments(DocumentStore):
         return self._read(
             CatalogueImage, _READ_WAITING, in_state=state.value, before=before, most=limit
         )
+
+    def longest_waiting(self) -> dict[tuple[Stage, Lane], float]:
+        waiting = {}
+        with self._database.reading() as connection:
+            for stage, lane in product(Stage, Lane):
+                place = {"in_lane": lane.value, "at_stage": stage.value}
+                moved_at = connection.execute(_READ_LONGEST_WAITING, place).scalar()
+                if moved_at is not None:
+                    waiting[stage, lane] = moved_at
+        return waiting
 
     def count_states(self, docids: Sequence[str] | None = None) -> dict[ImageState, int]:
         with self._database.reading() as connection:

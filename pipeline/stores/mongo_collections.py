@@ -16,6 +16,8 @@ from mongoengine import (
     StringField,
 )
 
+from pipeline.records import ImageState
+
 # A message comes back within minutes; a count that nobody asked for in so long is of no use.
 DELIVERIES_KEPT_SECONDS = 30 * 86400
 
@@ -62,6 +64,10 @@ class StoredImage(Stored):
             ("docid", "product_id"),
             ("docid", "state"),
             ("state", "moved_at"),
+            {
+                "fields": ["lane", "stage", "moved_at"],
+                "partialFilterExpression": {"state": ImageState.QUEUED.value},
+            },
             "original_key",
             "sha256",
             {"fields": ["unsettled"], "sparse": True},

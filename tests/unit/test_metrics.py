@@ -14,18 +14,18 @@ from celery.app.task import Context
 from fastapi.testclient import TestClient
 from prometheus_client import REGISTRY
 
-import tasks
 from api import ingest, relevancy
-from api.operations import QueueDepths
 from api.wiring import Services, application
 from pipeline.dead_letters import Parking, letter_from
 from pipeline.errors import StoreUnavailable
 from pipeline.metrics import ENHANCED, stamp, waited_seconds
-from pipeline.queues import Stage
+from pipeline.queues import Lane, Stage
+from pipeline.records import CatalogueImage, ImageState
 from pipeline.settings import Settings
 from pipeline.stores import Stores, open_stores
 from pipeline.stores.documents import DocumentStore
 from tasks.batcher import Batcher
+from tests.figures import known_samples
 from tests.shops import Outbox
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "docker" / "grafana" / "justlens.json"
@@ -186,7 +186,61 @@ def test_figures_are_there_when_the_broker_is_not(writer: TestClient, outbox: Ou
     assert answer.status_code == 200
     assert "justlens_broker_up 0.0" in answer.text
     assert "justlens_queue_depth{" not in answer.text
+    assert "justlens_workers{" not in answer.text
     assert "justlens_store_seconds_count{" in answer.text
+
+
+def test_a_queue_without_workers_has_none(writer: TestClient, outbox: Outbox) -> None:
+    outbox.answering = {"one": ["image_jobs", "image_jobs.bulk"], "two": ["image_jobs"]}
+    text = writer.get("/metrics").text
+    assert 'justlens_workers{queue="image_jobs"} 2.0' in text
+    assert 'justlens_workers{queue="image_tag_process"} 0.0' in text
+
+
+def test_the_age_of_what_has_waited_longest_is_told_by_stage_and_lane(
+    writer: TestClient, own_shops: Services
+) -> None:
+    documents = own_shops.stores.documents
+    for number, lane, moved_at in (
+        (1, Lane.INTERACTIVE, time.time() - 500),
+        (2, Lane.INTERACTIVE, time.time() - 100),
+        (3, Lane.BULK, time.time() + 100),
+    ):
+        documents.accept_image(CatalogueImage(docid="cafe", product_id=number, lane=lane))
+        queued = {"state": ImageState.QUEUED, "stage": Stage.TAG, "moved_at": moved_at}
+        documents.update_image("cafe", number, 1, queued)
+    ages = {
+        line.partition("{")[2].partition("}")[0]: float(line.rpartition(" ")[2])
+        for line in writer.get("/metrics").text.splitlines()
+        if line.startswith("justlens_oldest_message_seconds{")
+    }
+    assert ages == {
+        'lane="interactive",stage="image_tag_process"': pytest.approx(500, abs=60),
+        'lane="bulk",stage="image_tag_process"': 0.0,
+    }
+
+
+def test_each_dependency_is_told_to_answer_or_not(
+    writer: TestClient, own_shops: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> None:
+        raise StoreUnavailable("the store is away")
+
+    monkeypatch.setattr(own_shops.stores.documents, "check", away)
+    text = writer.get("/metrics").text
+    assert 'justlens_dependency_up{dependency="documents"} 0.0' in text
+    assert 'justlens_dependency_up{dependency="objects"} 1.0' in text
+    assert "justlens_oldest_message_seconds" not in text
+    assert "justlens_queue_depth{" in text
+
+
+def test_the_free_share_of_the_disk_is_told(writer: TestClient) -> None:
+    (line,) = (
+        line
+        for line in writer.get("/metrics").text.splitlines()
+        if line.startswith("justlens_disk_free_ratio")
+    )
+    assert 0 < float(line.partition(" ")[2]) < 1
 
 
 def test_an_application_that_needs_no_broker_asks_none(shops: Services) -> None:
@@ -209,26 +263,16 @@ def test_answers_that_do_without_something_are_counted(
     assert value("degraded_answers_total") == before + 1
 
 
-def known_samples() -> set[str]:
-    """The names of all samples that our processes can have, and of Python's own."""
-    names = set()
-    for metric in (*REGISTRY.collect(), *QueueDepths(dict).collect()):
-        endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
-        names |= {metric.name + ending for ending in endings.get(metric.type, ("",))}
-    return names
-
-
 def expressions() -> list[str]:
     dashboard = json.loads(DASHBOARD.read_text())
     return [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
 
 
-def test_every_metric_on_the_dashboard_exists() -> None:
-    assert tasks.app, "the figures of workers are defined"
+def test_every_metric_on_the_dashboard_exists(shops: Services) -> None:
     names = re.compile(r"\b[a-z]+_[a-z_]+(?=[{\[)])")
     named = {name for expression in expressions() for name in names.findall(expression)}
     assert len(named) > 15
-    assert named - known_samples() == set()
+    assert named - known_samples(shops) == set()
 
 
 def test_the_dashboard_shows_what_operators_ask_for() -> None:

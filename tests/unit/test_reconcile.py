@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from pipeline.errors import BrokerUnavailable
 from pipeline.queues import QUEUES, Stage
@@ -108,6 +109,20 @@ def test_an_image_that_a_worker_is_at_for_long_is_left_alone(
     lay(documents, 2, ImageState.QUEUED, Stage.ENHANCE, Stage.UPDATE)
     assert reconcile(documents, outbox, NOTHING_WAITS, SETTINGS, NOW, lambda: {("shop", 1)}) == 1
     assert sent(outbox) == [(2, Stage.TAG)]
+
+
+def test_an_image_that_is_sent_again_is_counted_by_the_stage_that_it_waited_for(
+    documents: SqliteDocuments, outbox: Outbox
+) -> None:
+    def joins() -> float:
+        labels = {"stage": Stage.SCORE.value}
+        return REGISTRY.get_sample_value("justlens_images_sent_again_total", labels) or 0.0
+
+    before = joins()
+    lay(documents, 1, ImageState.QUEUED, Stage.ENHANCE, Stage.UPDATE, Stage.TAG, Stage.DESCRIBE)
+    lay(documents, 2, ImageState.QUEUED, Stage.ENHANCE, Stage.UPDATE, Stage.TAG)
+    assert reconcile(documents, outbox, NOTHING_WAITS, SETTINGS, NOW) == 2
+    assert joins() == before + 1
 
 
 def test_a_queued_image_whose_queue_is_empty_is_sent_from_where_it_was(

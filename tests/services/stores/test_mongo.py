@@ -179,7 +179,7 @@ class TestPreparation:
         assert pages["unique"]
         deliveries = database.deliveries.index_information()["counted_at_1"]
         assert deliveries["expireAfterSeconds"] == 30 * 86400
-        assert len(database.catalogue_details.index_information()) == 7
+        assert len(database.catalogue_details.index_information()) == 8
         assert len(database.pixel_facts.index_information()) == 2
         assert len(database.metadata.index_information()) == 2
         assert len(database.dead_letters.index_information()) == 5

@@ -281,6 +281,26 @@ class TestImages:
         assert waiting(ImageState.QUEUED, 100.5) == [2]
         assert waiting(ImageState.QUEUED, 99.0) == []
 
+    def test_that_have_waited_longest_are_told_by_stage_and_lane(self, documents):
+        def lay(product_id, stage, lane, moved_at, state=ImageState.QUEUED):
+            documents.accept_image(photo(product_id=product_id, lane=lane))
+            changes = {"state": state, "stage": stage, "moved_at": moved_at}
+            assert documents.update_image("B1", product_id, 1, changes)
+
+        assert documents.longest_waiting() == {}
+        lay(1, Stage.TAG, Lane.INTERACTIVE, 30.0)
+        lay(2, Stage.TAG, Lane.INTERACTIVE, 20.0)
+        lay(3, Stage.TAG, Lane.BULK, 10.0)
+        lay(4, Stage.SCORE, Lane.INTERACTIVE, 40.0)
+        for number, state in enumerate(ImageState):
+            if state is not ImageState.QUEUED:
+                lay(5 + number, Stage.TAG, Lane.INTERACTIVE, 1.0, state)
+        assert documents.longest_waiting() == {
+            (Stage.TAG, Lane.INTERACTIVE): 20.0,
+            (Stage.TAG, Lane.BULK): 10.0,
+            (Stage.SCORE, Lane.INTERACTIVE): 40.0,
+        }
+
     def test_are_counted_by_state_of_some_businesses_or_of_all(self, documents):
         for docid in ("B1", "B2"):
             documents.accept_image(photo(docid=docid))

@@ -50,6 +50,7 @@ def photo(product_id: int = 7) -> CatalogueImage:
         ("_READ_IMAGES_OF", "(docid=? AND product_id=?)"),
         ("_READ_IMAGES_BEHIND", "(docid=? AND product_id>?)"),
         ("_READ_WAITING", "USING INDEX images_that_wait (state=? AND moved_at<?)"),
+        ("_READ_LONGEST_WAITING", "INDEX images_in_queues (<expr>=? AND <expr>=?)"),
         ("_COUNT_STATES_OF", "USING COVERING INDEX states_of_images (docid=?)"),
         ("_COUNT_FINISHED", "USING COVERING INDEX finished_images (moved_at>? AND moved_at<?)"),
         ("_COUNT_DEAD_LETTERS", "USING INDEX causes_of_dead_letters"),
