@@ -16,7 +16,6 @@ from pipeline.embeddings import Encode, TextEmbeddings
 from pipeline.looks import signature
 from pipeline.queues import Stage
 from pipeline.records import (
-    ANY_CATEGORY,
     Category,
     ImageMetadata,
     ImageRelevance,
@@ -137,10 +136,9 @@ class Rescoring:
 
     def _known(self, docid: str, product_ids: Collection[int]) -> list[_Known]:
         documents = self._stores.documents
-        rows = documents.relevance([docid], [ANY_CATEGORY], BASE)
-        rows = [row for row in rows if row.product_id in product_ids]
+        rows = documents.own_rows([(docid, product_id) for product_id in product_ids], BASE)
         metadata = documents.metadata([(docid, row.product_id) for row in rows])
-        pictures = self._stores.vectors.images(self._pictures, "picture", [docid])
+        pictures = self._stores.vectors.images_of(self._pictures, "picture", list(metadata))
         known = []
         for row in rows:
             key = docid, row.product_id

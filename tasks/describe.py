@@ -96,9 +96,9 @@ def description_vector(run: Run) -> np.ndarray | None:
     """The embedding (D,) that this stage has left; where it has failed, none of an older photo."""
     if run.metadata is None or not run.metadata.description:
         return None
-    here, docid = run.runtime, run.image.docid
+    here = run.runtime
     model = here.model("text").identity
-    return here.stores.vectors.images(model, "description", [docid]).get(run.key)
+    return here.stores.vectors.images_of(model, "description", [run.key]).get(run.key)
 
 
 def text_flags(

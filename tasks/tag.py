@@ -67,9 +67,9 @@ def picture_vector(run: Run) -> np.ndarray | None:
     """The embedding (D,) that this stage has left; where it has failed, none of an older photo."""
     if run.metadata is None or Stage.TAG.value not in run.metadata.models:
         return None
-    here, docid = run.runtime, run.image.docid
+    here = run.runtime
     space = here.model("image_text").space
-    return here.stores.vectors.images(space, "picture", [docid]).get(run.key)
+    return here.stores.vectors.images_of(space, "picture", [run.key]).get(run.key)
 
 
 def category_names(run: Run) -> list[str]:

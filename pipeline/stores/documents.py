@@ -263,6 +263,10 @@ class DocumentStore(ABC):
         """Rows of the businesses under any of the categories, whole and checked."""
 
     @abstractmethod
+    def own_rows(self, keys: Sequence[tuple[str, int]], space: str = "") -> list[ImageRelevance]:
+        """Rows under ``ANY_CATEGORY`` of (docid, product_id) pairs, whole and checked."""
+
+    @abstractmethod
     def scored_images(
         self, keys: Sequence[tuple[str, int]], space: str = ""
     ) -> dict[tuple[str, int], int]:

@@ -463,19 +463,16 @@ class MongoDocuments(DocumentStore):
         return _read(ImageRelevance, found.hint(PAGE_INDEX))
 
     @reaching
+    def own_rows(self, keys: Sequence[tuple[str, int]], space: str = "") -> list[ImageRelevance]:
+        return [_decoded(ImageRelevance, one) for one in self._own_rows(keys, space)]
+
+    @reaching
     def scored_images(
         self, keys: Sequence[tuple[str, int]], space: str = ""
     ) -> dict[tuple[str, int], int]:
-        if not keys:  # MongoDB refuses an empty $or.
-            return {}
-        own = [
-            {"space": space, "docid": docid, "catid": ANY_CATEGORY, "product_id": product_id}
-            for docid, product_id in keys
-        ]
-        found = self._primary(StoredRelevance).find({"$or": own, "dropped": False})
         return {
             (one["docid"], one["product_id"]): one["generation"]
-            for one in found.batch_size(PAGE_BATCH)
+            for one in self._own_rows(keys, space)
         }
 
     @reaching
@@ -714,6 +711,16 @@ class MongoDocuments(DocumentStore):
     def _row(self, docid: str, product_id: int) -> _Row | None:
         found = self._primary(StoredImage).find_one({"_id": _key(docid, product_id)})
         return None if found is None else _as_row(found)
+
+    def _own_rows(self, keys: Sequence[tuple[str, int]], space: str) -> Iterable[Fields]:
+        if not keys:  # MongoDB refuses an empty $or.
+            return []
+        own = [
+            {"space": space, "docid": docid, "catid": ANY_CATEGORY, "product_id": product_id}
+            for docid, product_id in keys
+        ]
+        found = self._primary(StoredRelevance).find({"$or": own, "dropped": False})
+        return found.batch_size(PAGE_BATCH)
 
     def _standing(self, docid: str, product_id: int, generation: int) -> _Row | None:
         """The fence: the row, if it is of this generation and no tombstone."""

@@ -22,6 +22,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Double,
+    FromClause,
     Index,
     Integer,
     LargeBinary,
@@ -135,9 +136,10 @@ Index("facts_by_object", _fact_object, _pixel_facts.c.sha256, sqlite_where=_HAS_
 _relevance = Table(
     "imgrel",
     TABLES,
-    Column("space", String, primary_key=True, server_default=""),
     Column("docid", String, primary_key=True),
     Column("catid", BigInteger, primary_key=True),
+    # Not in front: who asks for images by their keys would have a whole space looked through.
+    Column("space", String, primary_key=True, server_default=""),
     Column("product_id", BigInteger, primary_key=True),
     Column("generation", Integer, nullable=False),
     Column("score", Double),
@@ -150,6 +152,7 @@ _relevance = Table(
     Column("looks", LargeBinary),
     Column("card", Text),
     Index("imgrel_of_image", "docid", "product_id"),
+    Index("imgrel_of_space", "space", "docid", sqlite_where=text("space <> ''")),
     # The rows lie in the order of their key: a page is read in half the time.
     sqlite_with_rowid=False,
 )
@@ -201,7 +204,7 @@ def _among(searched: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
     return searched.in_(select(listed.c.value))
 
 
-def _is_image(table: Table) -> ColumnElement[bool]:
+def _is_image(table: FromClause) -> ColumnElement[bool]:
     return (table.c.docid == bindparam("of_docid")) & (
         table.c.product_id == bindparam("of_product_id")
     )
@@ -365,7 +368,8 @@ _EVERY_PIXEL_HASH = (
 _ADD_RELEVANCE = insert(_relevance)
 _IN_SPACE = _relevance.c.space == bindparam("of_space")
 _own = _relevance.alias("own")
-_READ_RELEVANCE = select(_relevance, _own.c.quality, _own.c.one_class, _own.c.card).join_from(
+# Outer, though there always is one: so the rows are searched before it, by the best index for them.
+_READ_RELEVANCE = select(_relevance, _own.c.quality, _own.c.one_class, _own.c.card).outerjoin_from(
     _relevance,
     _own,
     (_own.c.space == _relevance.c.space)
@@ -376,7 +380,11 @@ _READ_RELEVANCE = select(_relevance, _own.c.quality, _own.c.one_class, _own.c.ca
 _READ_RELEVANCE_OF = _READ_RELEVANCE.where(
     _IN_SPACE, _among(_relevance.c.docid, "docids"), _among(_relevance.c.catid, "catids")
 )
-_READ_RELEVANCE_OF_IMAGE = _READ_RELEVANCE.where(_is_image(_relevance))
+_keys = _relevance.alias("keys")
+# By way of the keys, which an index has: else all rows of the business would be looked through.
+_READ_RELEVANCE_OF_IMAGE = _READ_RELEVANCE.where(
+    tuple_(*_relevance.primary_key).in_(select(*_keys.primary_key).where(_is_image(_keys)))
+)
 # For the driver itself, in two rows of columns: the images of businesses, and their scores under
 # the categories asked for, each with its place in the list. The driver gives the interpreter away
 # at every row and has to get it back: with a row for each of a thousand images, requests that are
@@ -386,23 +394,31 @@ SELECT json_group_array(asked.key), json_group_array(product_id), json_group_arr
     json_group_array(one_class), json_group_array(findings), json_group_array(hex(looks)),
     group_concat(card, char(10))
 FROM json_each(:docids) AS asked
-CROSS JOIN imgrel ON space = :space AND docid = asked.value AND catid = 0
+CROSS JOIN imgrel ON docid = asked.value AND catid = 0 AND space = :space
 UNION ALL
 SELECT json_group_array(asked.key), json_group_array(product_id), json_group_array(score),
     NULL, NULL, NULL, group_concat(parts, char(10))
 FROM json_each(:pairs) AS asked
-CROSS JOIN imgrel ON space = :space
-    AND docid = asked.value ->> '$[0]' AND catid = asked.value ->> '$[1]'
+CROSS JOIN imgrel ON docid = asked.value ->> '$[0]' AND catid = asked.value ->> '$[1]'
+    AND space = :space
 """
 _READ_SCORED = (
     select(_relevance.c.docid, _relevance.c.product_id, _relevance.c.generation)
     .join_from(_pairs, _relevance, _is_of_pair(_relevance))
     .where(_relevance.c.catid == ANY_CATEGORY, _IN_SPACE)
 )
+_READ_OWN_ROWS = _READ_RELEVANCE.join(_pairs, _is_of_pair(_relevance)).where(
+    _relevance.c.catid == ANY_CATEGORY, _IN_SPACE
+)
 _EVERY_SCORED = _every_key(_relevance)
 _DROP_RELEVANCE = delete(_relevance).where(_is_image(_relevance))
 _DROP_RELEVANCE_IN_SPACE = _DROP_RELEVANCE.where(_IN_SPACE)
-_SOME_OF_SPACE = select(_relevance.c.docid).distinct().where(_IN_SPACE).limit(DROPPED_AT_ONCE)
+_SOME_OF_SPACE = (
+    select(_relevance.c.docid)
+    .distinct()
+    .where(_IN_SPACE, text("space <> ''"))
+    .limit(DROPPED_AT_ONCE)
+)
 _DROP_SPACE_OF = delete(_relevance).where(_IN_SPACE, _among(_relevance.c.docid, "docids"))
 _new_delivery = insert(_deliveries)
 _COUNT_DELIVERY = _new_delivery.on_conflict_do_update(
@@ -698,6 +714,11 @@ class SqliteDocuments(DocumentStore):
         asked = {"docids": _listed(docids), "catids": _listed(catids), "of_space": space}
         with self._database.reading() as connection:
             return [_relevance_of(row) for row in connection.execute(_READ_RELEVANCE_OF, asked)]
+
+    def own_rows(self, keys: Sequence[tuple[str, int]], space: str = "") -> list[ImageRelevance]:
+        asked = {"pairs": _listed(keys), "of_space": space}
+        with self._database.reading() as connection:
+            return [_relevance_of(row) for row in connection.execute(_READ_OWN_ROWS, asked)]
 
     def scored_images(
         self, keys: Sequence[tuple[str, int]], space: str = ""

@@ -38,6 +38,12 @@ class VectorStore(ABC):
         """All vectors of the businesses' images, by (docid, product_id), in one read."""
 
     @abstractmethod
+    def images_of(
+        self, model: str, kind: ImageVectorKind, keys: Sequence[tuple[str, int]]
+    ) -> dict[tuple[str, int], np.ndarray]:
+        """The known ones of (docid, product_id) pairs, without those beside them."""
+
+    @abstractmethod
     def search_images(
         self, model: str, kind: ImageVectorKind, query: np.ndarray, limit: int
     ) -> list[tuple[str, int, float]]:

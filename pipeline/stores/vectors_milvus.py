@@ -180,7 +180,7 @@ class MilvusVectors(VectorStore):
         by_key = {_key(text): text for text in texts}
         rows: list[Row] = []
         for keys in _batches(list(by_key)):
-            read = partial(_read_texts, keys=keys)
+            read = partial(_read_vectors, keys=keys, consistency="Session")
             rows += self._collections.use(_texts_of(model), read) or ()
         return {by_key[row["key"]]: _vector(row) for row in rows}
 
@@ -204,6 +204,17 @@ class MilvusVectors(VectorStore):
             read = partial(self._read_images, docids=some)
             rows += self._collections.use(_images_of(model, kind), read) or ()
         return {(row["docid"], row["product_id"]): _vector(row) for row in rows}
+
+    def images_of(
+        self, model: str, kind: ImageVectorKind, keys: Sequence[tuple[str, int]]
+    ) -> dict[tuple[str, int], np.ndarray]:
+        by_key = {_image_key(*key): key for key in keys}
+        consistency = self._address.consistency
+        rows: list[Row] = []
+        for some in _batches(list(by_key)):
+            read = partial(_read_vectors, keys=some, consistency=consistency)
+            rows += self._collections.use(_images_of(model, kind), read) or ()
+        return {by_key[row["key"]]: _vector(row) for row in rows}
 
     def search_images(
         self, model: str, kind: ImageVectorKind, query: np.ndarray, limit: int
@@ -475,13 +486,15 @@ def _delete(client: MilvusClient, name: str, key: str) -> None:
     client.delete(name, ids=[key], timeout=CALL_SECONDS)
 
 
-def _read_texts(client: MilvusClient, name: str, keys: Sequence[str]) -> list[Row]:
+def _read_vectors(
+    client: MilvusClient, name: str, keys: Sequence[str], consistency: str
+) -> list[Row]:
     return client.query(
         name,
         ids=list(keys),
         output_fields=["key", "vector"],
         strict_float32=True,
-        consistency_level="Session",
+        consistency_level=consistency,
         timeout=CALL_SECONDS,
     )
 

@@ -52,6 +52,12 @@ _images = Table(
 )
 
 
+_PAIRS = func.json_each(bindparam("pairs")).table_valued("value")
+_IS_OF_PAIR = (_images.c.docid == func.json_extract(_PAIRS.c.value, "$[0]")) & (
+    _images.c.product_id == func.json_extract(_PAIRS.c.value, "$[1]")
+)
+
+
 class SqliteVectors(VectorStore):
     """The embedded vector store, in one file.
 
@@ -111,6 +117,18 @@ class SqliteVectors(VectorStore):
             rows = connection.execute(query, {"docids": json.dumps(list(docids))}).all()
         return {(docid, product_id): _vector(stored) for docid, product_id, stored in rows}
 
+    def images_of(
+        self, model: str, kind: ImageVectorKind, keys: Sequence[tuple[str, int]]
+    ) -> dict[tuple[str, int], np.ndarray]:
+        query = (
+            select(_images.c.docid, _images.c.product_id, _images.c.vector)
+            .join_from(_PAIRS, _images, _IS_OF_PAIR)
+            .where(_images.c.model == model, _images.c.kind == kind)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(query, {"pairs": json.dumps(list(keys))}).all()
+        return {(docid, product_id): _vector(stored) for docid, product_id, stored in rows}
+
     def search_images(
         self, model: str, kind: ImageVectorKind, query: np.ndarray, limit: int
     ) -> list[tuple[str, int, float]]:
@@ -134,15 +152,9 @@ class SqliteVectors(VectorStore):
     def known_images(
         self, kind: ImageVectorKind, keys: Sequence[tuple[str, int]]
     ) -> set[tuple[str, int]]:
-        pairs = func.json_each(bindparam("pairs")).table_valued("value")
         query = (
             select(_images.c.docid, _images.c.product_id)
-            .join_from(
-                pairs,
-                _images,
-                (_images.c.docid == func.json_extract(pairs.c.value, "$[0]"))
-                & (_images.c.product_id == func.json_extract(pairs.c.value, "$[1]")),
-            )
+            .join_from(_PAIRS, _images, _IS_OF_PAIR)
             .where(_images.c.kind == kind)
         )
         with self._database.reading() as connection:

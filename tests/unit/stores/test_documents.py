@@ -532,6 +532,9 @@ class TestSpaces:
         assert not spaces.page({"B1": [3]}, "newer@3")["B1"].product_ids
         assert spaces.scored_images([KEY], "new@2") == {KEY: 1}
         assert spaces.scored_images([KEY], "newer@3") == {}
+        (own,) = spaces.own_rows([KEY, ("B1", 8)], "new@2")
+        assert (own.catid, own.space, own.card.url) == (ANY_CATEGORY, "new@2", "/a.jpg")
+        assert spaces.own_rows([], "new@2") == []
 
     def test_are_replaced_one_by_one(self, spaces):
         spaces.save_relevance(rows_of(scored(5, space="new@2")))

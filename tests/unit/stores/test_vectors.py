@@ -68,6 +68,17 @@ def test_images_of_businesses_are_read_at_once(vectors):
     np.testing.assert_array_equal(found["B1", 2], unit(9))
 
 
+def test_single_images_are_read_without_the_others_of_their_business(vectors):
+    for number, (docid, product_id) in enumerate([("B1", 1), ("B1", 2), ("B2", 1)]):
+        vectors.save_image("m", "picture", docid, product_id, unit(number))
+    vectors.save_image("m", "description", "B1", 1, unit(9))
+    found = vectors.images_of("m", "picture", [("B1", 2), ("B2", 1), ("B2", 2)])
+    assert set(found) == {("B1", 2), ("B2", 1)}
+    np.testing.assert_array_equal(found["B1", 2], unit(1))
+    assert vectors.images_of("m", "picture", []) == {}
+    assert vectors.images_of("other", "picture", [("B1", 2)]) == {}
+
+
 def test_a_search_gives_the_nearest_first_with_their_cosines(vectors):
     stored = {("B1", number): unit(number) for number in range(1, 40)}
     for (docid, product_id), vector in stored.items():
