@@ -253,6 +253,7 @@ class Registry:
         self._client.set_terminated(run.info.run_id)
 
     def _fetch(self, number: int, part: str, target: Path) -> Path:
+        import mlflow
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
@@ -262,6 +263,8 @@ class Registry:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as begun:
             source = f"models:/{MODEL}/{number}/{PARTS[part]}"
+            # Models are looked up at the address of the process, whatever the next call is given.
+            mlflow.set_registry_uri(self._url)
             try:
                 found = download_artifacts(source, dst_path=begun, tracking_uri=self._url)
             except (MlflowException, OSError) as error:
