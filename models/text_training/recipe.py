@@ -35,6 +35,8 @@ class Recipe:
         Share of an anchor's longer words that are misspelt, anew in each pass.
     replay:
         Pairs, for each example, by which general similarity is kept.
+    trained:
+        Share of the trained weights in the result; the rest is of those before.
     patience:
         Checks in a row without a better score that end the training.
     """
@@ -42,13 +44,14 @@ class Recipe:
     seed: int = 0
     pieces: int = 500
     pieces_least: float = 3.0
-    passes: int = 4
-    batch: int = 32
+    passes: int = 6
+    batch: int = 16
     learning_rate: float = 5e-5
     warmup: float = 0.1
     scale: float = 20.0
     noise: float = 0.1
-    replay: float = 2.0
+    replay: float = 1.0
+    trained: float = 0.6
     patience: int = 3
 
     def __post_init__(self) -> None:
@@ -63,7 +66,7 @@ class Recipe:
         for name in ("learning_rate", "scale"):
             if not getattr(self, name) > 0:
                 raise UnsuitableInput(f"a recipe's {name} must be above 0")
-        for name, most in (("warmup", 1.0), ("noise", 1.0), ("replay", 1e6)):
+        for name, most in (("warmup", 1.0), ("noise", 1.0), ("trained", 1.0), ("replay", 1e6)):
             if not 0 <= getattr(self, name) <= most:
                 raise UnsuitableInput(f"a recipe's {name} must be between 0 and {most:g}")
 

@@ -3,7 +3,8 @@
 Examples go through a softmax over the batch (Henderson et al. 2017, arXiv:1705.00652; with hard
 negatives as in Reimers and Gurevych 2019, arXiv:1908.10084). General similarity is kept by pairs in
 between: with people's scores, whose order the cosines must follow (CoSENT, Su 2022), or without,
-with the cosines that the encoder gave them before.
+with the cosines that the encoder gave them before; and by mixing the weights with those of before
+(Wortsman et al. 2022, arXiv:2109.01903).
 """
 
 import json
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.errors import UnsuitableInput
+from models.errors import UnsuitableInput, UnsuitableWeights
 from models.text_training.data import Example, Pair, Retrieval
 from models.text_training.evaluate import Encoder, reciprocal_ranks, similarity
 from models.text_training.noise import misspell
@@ -33,6 +34,11 @@ MOST_COPIES = 4
 """Of an example that weighs more than others."""
 
 METRIC = "score"
+"""MRR@10 and rank correlation of the check, added up."""
+
+LATER_IS_BETTER = 1e-9
+LOST = -2.0
+"""Below any score: the weights are no numbers any more."""
 
 OnStep = Callable[[int, int], object]
 
@@ -48,7 +54,7 @@ class Lesson:
     check:
         What is searched for after each pass. The best weights by it are kept.
     check_pairs:
-        What is lost of the rank correlation on these pairs counts against that; may be empty.
+        The rank correlation on these pairs counts beside that; may be empty.
     """
 
     examples: Sequence[Example]
@@ -142,7 +148,6 @@ def train(
         logging_steps=max(1, every // 5),
         seed=recipe.seed,
         data_seed=recipe.seed,
-        fp16=torch.cuda.is_available(),
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,
@@ -153,7 +158,7 @@ def train(
         args=arguments,
         train_dataset=datasets,
         loss=_losses(model, datasets, recipe),
-        evaluator=_check(lesson, encoder(model)),
+        evaluator=_check(lesson),
         callbacks=[
             EarlyStoppingCallback(early_stopping_patience=recipe.patience),
             _progress(on_step),
@@ -164,7 +169,7 @@ def train(
     trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     state = trainer.state
     assert state.best_model_checkpoint is not None and state.best_metric is not None
-    _keep(Path(state.best_model_checkpoint), folder / "model")
+    _keep(Path(state.best_model_checkpoint), source, recipe.trained, folder / "model")
     return Outcome(
         steps=state.global_step,
         best_step=int(Path(state.best_model_checkpoint).name.rpartition("-")[2]),
@@ -256,12 +261,9 @@ def _losses(
     return {name: losses[name] for name in datasets}
 
 
-def _check(lesson: Lesson, before: Encoder) -> Any:
+def _check(lesson: Lesson) -> Any:
     """What the trainer asks after each pass."""
     from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
-
-    pairs = lesson.check_pairs
-    start = similarity(before, pairs).spearman if pairs else None
 
     class Check(SentenceEvaluator):
         def __init__(self) -> None:
@@ -269,14 +271,19 @@ def _check(lesson: Lesson, before: Encoder) -> Any:
             self.greater_is_better = True
             self.primary_metric = METRIC
 
-        def __call__(self, model: Any, *_: Any, **__: Any) -> dict[str, float]:
+        def __call__(
+            self, model: Any, output_path: Any = None, epoch: float = 0, steps: int = 0
+        ) -> dict[str, float]:
             encode = encoder(model)
-            found = {"mrr": float(reciprocal_ranks(encode, lesson.check).mean())}
-            found[METRIC] = found["mrr"]
-            if start is not None:
-                found["spearman"] = similarity(encode, pairs).spearman
-                found[METRIC] += min(0.0, found["spearman"] - start)
-            return found
+            try:
+                found = {"mrr": float(reciprocal_ranks(encode, lesson.check).mean())}
+                if lesson.check_pairs:
+                    found["spearman"] = similarity(encode, lesson.check_pairs).spearman
+            except UnsuitableWeights:
+                # A training that diverges is no failure of its run: its model is refused.
+                return {METRIC: LOST}
+            # Of equal ones the later is the better: its steps were smaller.
+            return {**found, METRIC: sum(found.values()) + steps * LATER_IS_BETTER}
 
     return Check()
 
@@ -310,13 +317,21 @@ def _latest(checkpoints: Path) -> Path | None:
     return complete[-1] if complete else None
 
 
-def _keep(best: Path, target: Path) -> None:
-    """The model of a checkpoint, complete or not there."""
+def _keep(best: Path, source: Path, share: float, target: Path) -> None:
+    """The model of a checkpoint, mixed with the one before; complete or not there."""
+    from safetensors.numpy import load_file, save_file
+
     begun = target.with_suffix(".begun")
     shutil.rmtree(begun, ignore_errors=True)
     shutil.rmtree(target, ignore_errors=True)
     trainers = shutil.ignore_patterns("*.pt", "*.pth", "trainer_state.json", "training_args.bin")
     shutil.copytree(best, begun, ignore=trainers)
+    before, after = (load_file(folder / "model.safetensors") for folder in (source, best))
+    mixed = {
+        name: (1 - share) * before[name] + share * value if value.dtype.kind == "f" else value
+        for name, value in after.items()
+    }
+    save_file(mixed, begun / "model.safetensors", metadata={"format": "pt"})
     begun.rename(target)
 
 

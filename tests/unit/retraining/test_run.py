@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from pipeline.retraining.run import Report, begin, resume
 from pipeline.settings import Settings
 from tests import tiny_bert
 
-RECIPE = Recipe(passes=6, batch=16, learning_rate=3e-3, patience=9, noise=0.05)
+RECIPE = Recipe(passes=6, batch=16, learning_rate=3e-3, patience=9, noise=0.05, trained=0.9)
 PLACES = ("bread", "cake", "wedding", "flower", "hair", "shop")
 SAME = {"mehndi": "henna", "tiffin": "lunch", "godown": "depot", "cooler": "fan"}
 
@@ -187,6 +188,13 @@ def test_a_model_whose_weights_are_not_numbers_is_refused(files: Path, chosen: S
     assert "no number, such as embeddings.LayerNorm.bias" in reason
     with pytest.raises(ConfigurationError, match="has no onnx"):
         open_registry(chosen).onnx(report.version, chosen.data_dir / "out")
+
+
+def test_a_training_that_diverges_ends_in_a_refusal(files: Path, chosen: Settings) -> None:
+    diverging = plan(files, replace(RECIPE, learning_rate=1e30, passes=2))
+    report = begin(diverging, chosen, open_registry(chosen)).run()
+    assert not report.decision.promoted
+    assert "no number" in report.decision.reasons[0]
 
 
 def test_a_champion_that_was_replaced_meanwhile_is_not_compared_with(
