@@ -263,7 +263,8 @@ class Registry:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as begun:
             source = f"models:/{MODEL}/{number}/{PARTS[part]}"
-            # Models are looked up at the address of the process, whatever the next call is given.
+            # Models are looked up at the addresses of the process, whatever the next call is given.
+            mlflow.set_tracking_uri(self._url)
             mlflow.set_registry_uri(self._url)
             try:
                 found = download_artifacts(source, dst_path=begun, tracking_uri=self._url)
