@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -16,8 +16,9 @@ from sqlalchemy import (
     Engine,
     MetaData,
     NullPool,
-    Row,
     Select,
+    Table,
+    bindparam,
     create_engine,
     exc,
     inspect,
@@ -25,10 +26,15 @@ from sqlalchemy import (
     make_url,
     select,
     text,
+    tuple_,
 )
+from sqlalchemy import Row as SqlRow
+from sqlalchemy.dialects import mysql as mysql_dialect
+from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from pipeline.errors import ConfigurationError, DiskFull, StoreUnavailable
 from pipeline.stores import mysql, sqlite
+from pipeline.stores.portable import Portable, Row
 
 RELATIONAL_SETTING = "JUSTLENS_RELATIONAL_URL"
 EVENTS_SETTING = "JUSTLENS_EVENTS_URL"
@@ -100,7 +106,7 @@ class Database:
             cursor: Any = connection.exec_driver_sql(statement, parameters).cursor
             return cursor.fetchall()
 
-    def walk(self, query: Select[Any], after: Mapping[str, Any]) -> Iterator[Row[Any]]:
+    def walk(self, query: Select[Any], after: Mapping[str, Any]) -> Iterator[SqlRow[Any]]:
         """All rows of a query, in short reads of a page each, so that no writer has to wait.
 
         Args:
@@ -297,8 +303,8 @@ class Database:
         return self._url.set(query={}).render_as_string(hide_password=True)
 
 
-class SqlStore:
-    """What every store on a SQL database has: its connections, and whether they work.
+class SqlStore(Portable):
+    """What every store on a SQL database has: its connections, whether they work, and its rows.
 
     Parameters:
         url: SQLAlchemy's form of address: ``sqlite:///...`` or ``mysql+pymysql://...``, with
@@ -313,6 +319,29 @@ class SqlStore:
     def __init__(self, url: str, tables: MetaData, setting: str = RELATIONAL_SETTING) -> None:
         self._database = Database(url, tables, setting)
         self._tables = tables.sorted_tables
+        self.parts = tuple(table.name for table in self._tables)
+
+    def every_row(self, part: str) -> Iterator[Row]:
+        table = self._table(part)
+        key = list(table.primary_key)
+        after = {column.name: bindparam(column.name, type_=column.type) for column in key}
+        others = [column for column in table.c if not column.primary_key]
+        query = (
+            select(*key, *others)
+            # By the first of the two conditions MySQL begins at the key.
+            .where(key[0] >= after[key[0].name], tuple_(*key) > tuple_(*after.values()))
+            .order_by(*key)
+        )
+        first = {column.name: "" if column.type.python_type is str else -1 for column in key}
+        for row in self._database.walk(query, first):
+            yield dict(row._mapping)
+
+    def add_rows(self, part: str, rows: Sequence[Row]) -> None:
+        if rows:
+            self._database.write(_add, self._table(part), rows)
+
+    def _table(self, part: str) -> Table:
+        return next(table for table in self._tables if table.name == part)
 
     def prepare(self) -> None:
         """Bring the tables of a server up to date; safe to repeat, and to run beside others.
@@ -339,6 +368,16 @@ class SqlStore:
     def close(self) -> None:
         """Give connections back."""
         self._database.close()
+
+
+def _add(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    if connection.dialect.name == "sqlite":
+        connection.execute(sqlite_dialect.insert(table).on_conflict_do_nothing(), rows)
+        return
+    # IGNORE would also let pass, cut off, what is too long.
+    key, *_ = table.primary_key
+    new = mysql_dialect.insert(table)
+    connection.execute(new.on_duplicate_key_update({key.name: key}), rows)
 
 
 def _parsed(url: str, setting: str) -> URL:

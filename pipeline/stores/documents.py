@@ -1,8 +1,8 @@
 """The document store: images, what is known of them, their scores, and the dead letters."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from pydantic import TypeAdapter
 
@@ -16,8 +16,11 @@ from pipeline.records import (
     ImageState,
     StageRecord,
 )
+from pipeline.stores import document_rows
+from pipeline.stores.document_rows import PixelFact, WholeImage
 from pipeline.stores.page_images import PageImages
 from pipeline.stores.patches import Patch
+from pipeline.stores.portable import Portable, Row
 
 __all__ = [
     "STAGE_RECORDS",
@@ -26,17 +29,10 @@ __all__ = [
     "Patch",
     "PixelFact",
     "WantedLetters",
+    "WholeImage",
 ]
 
 STAGE_RECORDS = TypeAdapter(dict[str, StageRecord])
-
-
-class PixelFact(NamedTuple):
-    """What a model found in some bytes; ``fact["key"]``, if there is one, names an object."""
-
-    kind: str
-    model: str
-    fact: dict[str, Any]
 
 
 class WantedLetters(TypedDict, total=False):
@@ -54,12 +50,14 @@ class WantedLetters(TypedDict, total=False):
     before: float | None
 
 
-class DocumentStore(ABC):
+class DocumentStore(Portable):
     """MongoDB's part. All methods may raise ``StoreUnavailable``.
 
     *Fenced* writes name the generation they belong to; they change nothing and return False when
     the row has another generation or is a tombstone.
     """
+
+    parts = tuple(document_rows.READ)
 
     # businesses
 
@@ -78,6 +76,10 @@ class DocumentStore(ABC):
     @abstractmethod
     def delete_business(self, docid: str) -> bool:
         """Remove a business, whatever images it has; False where there is none."""
+
+    @abstractmethod
+    def every_business(self) -> Iterator[Business]:
+        """All of them, read in pages."""
 
     # catalogue_details
 
@@ -145,6 +147,13 @@ class DocumentStore(ABC):
     @abstractmethod
     def every_image(self) -> Iterator[CatalogueImage]:
         """All rows, tombstones included, read in pages."""
+
+    @abstractmethod
+    def add_images(self, images: Sequence[WholeImage]) -> None:
+        """Add images as they are, tombstones too; where there is a row, it stays with its rest.
+
+        After a kill the same call again adds what is missing.
+        """
 
     @abstractmethod
     def every_object_key(self) -> Iterator[str]:
@@ -218,9 +227,13 @@ class DocumentStore(ABC):
     def pixel_fact(self, sha256: str, kind: str, model: str) -> dict[str, Any] | None:
         """What ``model`` found of this kind (``enhancement``, ``labels``, ``text``...)."""
 
-    @abstractmethod
     def save_pixel_fact(self, sha256: str, kind: str, model: str, fact: Mapping[str, Any]) -> None:
         """Keep it; the last writer wins, since all write the same."""
+        self.save_pixel_facts([(sha256, PixelFact(kind, model, dict(fact)))])
+
+    @abstractmethod
+    def save_pixel_facts(self, facts: Sequence[tuple[str, PixelFact]]) -> None:
+        """Keep what was found in the bytes of these hashes, likewise."""
 
     @abstractmethod
     def pixel_facts(self, sha256: str) -> list[PixelFact]:
@@ -265,6 +278,12 @@ class DocumentStore(ABC):
     @abstractmethod
     def own_rows(self, keys: Sequence[tuple[str, int]], space: str = "") -> list[ImageRelevance]:
         """Rows under ``ANY_CATEGORY`` of (docid, product_id) pairs, whole and checked."""
+
+    @abstractmethod
+    def relevance_of(
+        self, keys: Sequence[tuple[str, int]]
+    ) -> dict[tuple[str, int], list[ImageRelevance]]:
+        """All rows of (docid, product_id) pairs in all spaces; those without are left out."""
 
     @abstractmethod
     def scored_images(
@@ -335,6 +354,10 @@ class DocumentStore(ABC):
         """One of them."""
 
     @abstractmethod
+    def every_dead_letter(self) -> Iterator[DeadLetter]:
+        """All of them, read in pages."""
+
+    @abstractmethod
     def count_dead_letters(self, **wanted: Unpack[WantedLetters]) -> dict[tuple[str, str], int]:
         """How many fit by (queue, exception)."""
 
@@ -352,6 +375,10 @@ class DocumentStore(ABC):
     def save_value(self, name: str, value: Any) -> None:
         """Keep a named JSON value."""
 
+    @abstractmethod
+    def every_value(self) -> Iterator[tuple[str, Any]]:
+        """All of them by their names, read in pages."""
+
     # leases, for work that must not be done by two at once and takes longer than a message is held
 
     @abstractmethod
@@ -365,9 +392,17 @@ class DocumentStore(ABC):
     def give_lease_back(self, name: str, holder: str) -> None:
         """Let others take it; nothing happens where another holds it by now."""
 
+    # to another document store
+
+    def every_row(self, part: str) -> Iterator[Row]:
+        return document_rows.READ[part](self)
+
+    def add_rows(self, part: str, rows: Sequence[Row]) -> None:
+        document_rows.ADD[part](self, rows)
+
     # life
 
-    def prepare(self) -> None:  # noqa: B027 - what is embedded prepares itself
+    def prepare(self) -> None:
         """Make what the store needs on its server; safe to repeat, and to run beside others."""
 
     @abstractmethod

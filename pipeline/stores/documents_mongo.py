@@ -47,7 +47,13 @@ from pipeline.records import (
     StageRecord,
 )
 from pipeline.stores.decisions import Acceptance, acceptance, counted_up, of_one_image
-from pipeline.stores.documents import STAGE_RECORDS, DocumentStore, PixelFact, WantedLetters
+from pipeline.stores.documents import (
+    STAGE_RECORDS,
+    DocumentStore,
+    PixelFact,
+    WantedLetters,
+    WholeImage,
+)
 from pipeline.stores.mongo import MongoServer, reaching
 from pipeline.stores.mongo_collections import (
     INDEX_WITHOUT_SPACE,
@@ -144,6 +150,10 @@ class MongoDocuments(DocumentStore):
     @reaching
     def delete_business(self, docid: str) -> bool:
         return self._primary(StoredBusiness).delete_one({"_id": docid}).deleted_count > 0
+
+    def every_business(self) -> Iterator[Business]:
+        for found in self._walk(StoredBusiness, "_id", _only(Business) | {"_id": True}):
+            yield _decoded(Business, found)
 
     # catalogue_details
 
@@ -263,6 +273,28 @@ class MongoDocuments(DocumentStore):
     def every_image(self) -> Iterator[CatalogueImage]:
         for found in self._walk(StoredImage, "_id", _only(CatalogueImage) | {"_id": True}):
             yield _decoded(CatalogueImage, found)
+
+    @reaching
+    def add_images(self, images: Sequence[WholeImage]) -> None:
+        rows = self._primary(StoredImage)
+        keys = [_key(*whole.key) for whole in images]
+        found = rows.find({"_id": {"$in": keys}}, {"_id": True}).batch_size(PAGE_BATCH)
+        there = {one["_id"] for one in found}
+        new = [whole for key, whole in zip(keys, images, strict=True) if key not in there]
+        # The metadata first: a row that is there has all of it, whenever this is killed.
+        metadata = [
+            {"_id": _key(*whole.key), **_fields(whole.metadata), "dropped": False}
+            for whole in new
+            if whole.metadata
+        ]
+        _supersede(self._primary(StoredMetadata), metadata, ("_id",), "generation")
+        for whole in new:
+            relevance = [{**_fields(one), "dropped": False} for one in whole.relevance]
+            row = _Row(whole.image, 1, relevance, 1)
+            if _inserted(rows, _stored(row)):
+                self._settle(row)
+        for one in rows.find({"_id": {"$in": [*there]}, "unsettled": {"$exists": True}}):
+            self._settle(_as_row(one))
 
     def every_object_key(self) -> Iterator[str]:
         living = {"state": {"$ne": ImageState.DELETED.value}}
@@ -395,9 +427,13 @@ class MongoDocuments(DocumentStore):
         return self._body(StoredPixelFact, f"{sha256}/{kind}/{model}")
 
     @reaching
-    def save_pixel_fact(self, sha256: str, kind: str, model: str, fact: Mapping[str, Any]) -> None:
-        named = {"object": fact["key"]} if "key" in fact else {}
-        self._save_body(StoredPixelFact, f"{sha256}/{kind}/{model}", dict(fact), **named)
+    def save_pixel_facts(self, facts: Sequence[tuple[str, PixelFact]]) -> None:
+        writes = [
+            ReplaceOne({"_id": f"{sha256}/{kind}/{model}"}, _stored_fact(fact), upsert=True)
+            for sha256, (kind, model, fact) in facts
+        ]
+        if writes:
+            self._primary(StoredPixelFact).bulk_write(writes)
 
     @reaching
     def pixel_facts(self, sha256: str) -> list[PixelFact]:
@@ -465,6 +501,21 @@ class MongoDocuments(DocumentStore):
     @reaching
     def own_rows(self, keys: Sequence[tuple[str, int]], space: str = "") -> list[ImageRelevance]:
         return [_decoded(ImageRelevance, one) for one in self._own_rows(keys, space)]
+
+    @reaching
+    def relevance_of(
+        self, keys: Sequence[tuple[str, int]]
+    ) -> dict[tuple[str, int], list[ImageRelevance]]:
+        wanted = {"_id": {"$in": [_key(*key) for key in keys]}}
+        found = self._primary(StoredImage).find(wanted).batch_size(PAGE_BATCH)
+        rows = map(_as_row, found)
+        scored = {
+            (row.image.docid, row.image.product_id): [
+                _decoded(ImageRelevance, one) for one in row.relevance if not one["dropped"]
+            ]
+            for row in rows
+        }
+        return {key: relevance for key, relevance in scored.items() if relevance}
 
     @reaching
     def scored_images(
@@ -588,6 +639,10 @@ class MongoDocuments(DocumentStore):
         found = self._primary(StoredDeadLetter).find_one({"_id": key})
         return DeadLetter.model_validate_json(found["body"]) if found else None
 
+    def every_dead_letter(self) -> Iterator[DeadLetter]:
+        for found in self._walk(StoredDeadLetter, "_id", {"body": True}):
+            yield DeadLetter.model_validate_json(found["body"])
+
     @reaching
     def count_dead_letters(self, **wanted: Unpack[WantedLetters]) -> dict[tuple[str, str], int]:
         cause = {"queue": "$queue", "exception": "$exception"}
@@ -614,7 +669,12 @@ class MongoDocuments(DocumentStore):
 
     @reaching
     def save_value(self, name: str, value: Any) -> None:
-        self._save_body(StoredValue, name, value)
+        stored = {"body": json.dumps(value, allow_nan=False)}
+        self._primary(StoredValue).replace_one({"_id": name}, stored, upsert=True)
+
+    def every_value(self) -> Iterator[tuple[str, Any]]:
+        for found in self._walk(StoredValue, "_id", {"body": True}):
+            yield found["_id"], json.loads(found["body"])
 
     # leases
 
@@ -701,10 +761,6 @@ class MongoDocuments(DocumentStore):
     def _body(self, kind: type[Stored], key: str) -> Any | None:
         found = self._primary(kind).find_one({"_id": key})
         return None if found is None else json.loads(found["body"])
-
-    def _save_body(self, kind: type[Stored], key: str, value: Any, **fields: Any) -> None:
-        stored = {**fields, "body": json.dumps(value, allow_nan=False)}
-        self._primary(kind).replace_one({"_id": key}, stored, upsert=True)
 
     # rows of the catalogue
 
@@ -880,6 +936,11 @@ def _stored(row: _Row) -> Fields:
         "relevance": row.relevance,
     }
     return stored if row.unsettled is None else {**stored, "unsettled": row.unsettled}
+
+
+def _stored_fact(fact: Fields) -> Fields:
+    named = {"object": fact["key"]} if "key" in fact else {}
+    return {**named, "body": json.dumps(fact, allow_nan=False)}
 
 
 def _emptied(relevance: Iterable[Fields]) -> list[Fields]:

@@ -58,7 +58,13 @@ from pipeline.records import (
 )
 from pipeline.stores.database import Database
 from pipeline.stores.decisions import acceptance, counted_up, of_one_image
-from pipeline.stores.documents import STAGE_RECORDS, DocumentStore, PixelFact, WantedLetters
+from pipeline.stores.documents import (
+    STAGE_RECORDS,
+    DocumentStore,
+    PixelFact,
+    WantedLetters,
+    WholeImage,
+)
 from pipeline.stores.page_images import PageImages, PageScores
 from pipeline.stores.patches import Patch, patched
 
@@ -230,12 +236,19 @@ def _every_key(table: Table) -> Select[Any]:
     return select(*key).distinct().where(_is_behind(table)).order_by(*key)
 
 
+def _every_body(table: Table) -> Select[Any]:
+    """All of a table with a key of one column; the parameter is ``after``."""
+    (key,) = table.primary_key
+    return select(key, table.c.body).where(key > bindparam("after")).order_by(key)
+
+
 _BEFORE_ALL = {"docid": "", "product_id": 0}
 
 # Statements are made once: building one costs as much as running it.
 _SAVE_BUSINESS = _upsert(_businesses)
 _DROP_BUSINESS = delete(_businesses).where(_businesses.c.docid == bindparam("of_docid"))
 _READ_BUSINESSES = select(_businesses.c.body).where(_among(_businesses.c.docid, "docids"))
+_EVERY_BUSINESS = _every_body(_businesses)
 _SEARCH_BUSINESSES = (
     select(_businesses.c.body)
     .where(func.instr(_businesses.c.folded_name, bindparam("folded")) > 0)
@@ -335,7 +348,7 @@ _READ_METADATA_OF_ONE = select(_metadata.c.body).where(_is_image(_metadata))
 _pairs = func.json_each(bindparam("pairs")).table_valued("value")
 
 
-def _is_of_pair(table: Table) -> ColumnElement[bool]:
+def _is_of_pair(table: FromClause) -> ColumnElement[bool]:
     return (table.c.docid == func.json_extract(_pairs.c.value, "$[0]")) & (
         table.c.product_id == func.json_extract(_pairs.c.value, "$[1]")
     )
@@ -384,6 +397,11 @@ _keys = _relevance.alias("keys")
 # By way of the keys, which an index has: else all rows of the business would be looked through.
 _READ_RELEVANCE_OF_IMAGE = _READ_RELEVANCE.where(
     tuple_(*_relevance.primary_key).in_(select(*_keys.primary_key).where(_is_image(_keys)))
+)
+_READ_RELEVANCE_OF_IMAGES = _READ_RELEVANCE.where(
+    tuple_(*_relevance.primary_key).in_(
+        select(*_keys.primary_key).join_from(_pairs, _keys, _is_of_pair(_keys))
+    )
 )
 # For the driver itself, in two rows of columns: the images of businesses, and their scores under
 # the categories asked for, each with its place in the list. The driver gives the interpreter away
@@ -436,6 +454,7 @@ _FORGET_OLD_DELIVERIES = delete(_deliveries).where(_deliveries.c.counted_at < bi
 _FORGET_DELIVERIES = delete(_deliveries).where(_deliveries.c.task_id == bindparam("of_task"))
 _SAVE_DEAD_LETTER = _upsert(_dead_letters)
 _READ_DEAD_LETTER = select(_dead_letters.c.body).where(_dead_letters.c.key == bindparam("of_key"))
+_EVERY_DEAD_LETTER = _every_body(_dead_letters)
 _COUNT_DEAD_LETTERS = select(_dead_letters.c.queue, _exception, func.count()).group_by(
     _dead_letters.c.queue, _exception
 )
@@ -450,6 +469,7 @@ _TAKE_LEASE = _new_lease.on_conflict_do_update(
 _GIVE_LEASE_BACK = delete(_leases).where(
     _leases.c.name == bindparam("of_name"), _leases.c.holder == bindparam("by")
 )
+_EVERY_VALUE = _every_body(_values)
 _READ_VALUE = select(_values.c.body).where(_values.c.name == bindparam("name"))
 
 
@@ -488,6 +508,10 @@ class SqliteDocuments(DocumentStore):
     def delete_business(self, docid: str) -> bool:
         with self._database.writing() as connection:
             return connection.execute(_DROP_BUSINESS, {"of_docid": docid}).rowcount > 0
+
+    def every_business(self) -> Iterator[Business]:
+        for row in self._database.walk(_EVERY_BUSINESS, {"after": ""}):
+            yield Business.model_validate_json(row.body)
 
     # catalogue_details
 
@@ -577,6 +601,17 @@ class SqliteDocuments(DocumentStore):
         for *_, body in self._database.walk(_EVERY_IMAGE, _BEFORE_ALL):
             yield CatalogueImage.model_validate_json(body)
 
+    def add_images(self, images: Sequence[WholeImage]) -> None:
+        with self._database.writing() as connection:
+            for whole in images:
+                if _image(connection, *whole.key) is not None:
+                    continue
+                _save_image(connection, whole.image)
+                if whole.metadata is not None:
+                    _save_metadata(connection, whole.metadata)
+                if whole.relevance:
+                    _add_relevance(connection, whole.relevance)
+
     def every_object_key(self) -> Iterator[str]:
         start = {"object_key": ""}
         named = (self._database.walk(each, start) for each in (_EVERY_ORIGINAL, _EVERY_ENHANCED))
@@ -654,9 +689,7 @@ class SqliteDocuments(DocumentStore):
                 known = ImageMetadata(docid=docid, product_id=product_id, generation=generation)
             else:
                 known = ImageMetadata.model_validate_json(body)
-            known = patched(known, patch, IMAGE_IDENTITY)
-            row = {"docid": docid, "product_id": product_id, "body": known.model_dump_json()}
-            connection.execute(_SAVE_METADATA, row)
+            _save_metadata(connection, patched(known, patch, IMAGE_IDENTITY))
             return True
 
     # what depends on the pixels alone
@@ -667,10 +700,14 @@ class SqliteDocuments(DocumentStore):
             body = connection.execute(_READ_PIXEL_FACT, key).scalar()
         return None if body is None else json.loads(body)
 
-    def save_pixel_fact(self, sha256: str, kind: str, model: str, fact: Mapping[str, Any]) -> None:
-        row = {"sha256": sha256, "kind": kind, "model": model, "body": _encoded(dict(fact))}
-        with self._database.writing() as connection:
-            connection.execute(_SAVE_PIXEL_FACT, row)
+    def save_pixel_facts(self, facts: Sequence[tuple[str, PixelFact]]) -> None:
+        rows = [
+            {"sha256": sha256, "kind": kind, "model": model, "body": _encoded(fact)}
+            for sha256, (kind, model, fact) in facts
+        ]
+        if rows:
+            with self._database.writing() as connection:
+                connection.execute(_SAVE_PIXEL_FACT, rows)
 
     def pixel_facts(self, sha256: str) -> list[PixelFact]:
         with self._database.reading() as connection:
@@ -719,6 +756,15 @@ class SqliteDocuments(DocumentStore):
         asked = {"pairs": _listed(keys), "of_space": space}
         with self._database.reading() as connection:
             return [_relevance_of(row) for row in connection.execute(_READ_OWN_ROWS, asked)]
+
+    def relevance_of(
+        self, keys: Sequence[tuple[str, int]]
+    ) -> dict[tuple[str, int], list[ImageRelevance]]:
+        found: dict[tuple[str, int], list[ImageRelevance]] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(_READ_RELEVANCE_OF_IMAGES, {"pairs": _listed(keys)}):
+                found.setdefault((row.docid, row.product_id), []).append(_relevance_of(row))
+        return found
 
     def scored_images(
         self, keys: Sequence[tuple[str, int]], space: str = ""
@@ -811,6 +857,10 @@ class SqliteDocuments(DocumentStore):
     def dead_letter(self, key: str) -> DeadLetter | None:
         return next(iter(self._read(DeadLetter, _READ_DEAD_LETTER, of_key=key)), None)
 
+    def every_dead_letter(self) -> Iterator[DeadLetter]:
+        for row in self._database.walk(_EVERY_DEAD_LETTER, {"after": ""}):
+            yield DeadLetter.model_validate_json(row.body)
+
     def count_dead_letters(self, **wanted: Unpack[WantedLetters]) -> dict[tuple[str, str], int]:
         with self._database.reading() as connection:
             rows = connection.execute(_COUNT_DEAD_LETTERS.where(*_fitting(wanted))).all()
@@ -830,6 +880,10 @@ class SqliteDocuments(DocumentStore):
     def save_value(self, name: str, value: Any) -> None:
         with self._database.writing() as connection:
             connection.execute(_SAVE_VALUE, {"name": name, "body": _encoded(value)})
+
+    def every_value(self) -> Iterator[tuple[str, Any]]:
+        for row in self._database.walk(_EVERY_VALUE, {"after": ""}):
+            yield row.name, json.loads(row.body)
 
     # leases
 
@@ -876,6 +930,15 @@ def _save_image(connection: Connection, image: CatalogueImage) -> None:
         "body": image.model_dump_json(),
     }
     connection.execute(_SAVE_IMAGE, row)
+
+
+def _save_metadata(connection: Connection, metadata: ImageMetadata) -> None:
+    row = {
+        "docid": metadata.docid,
+        "product_id": metadata.product_id,
+        "body": metadata.model_dump_json(),
+    }
+    connection.execute(_SAVE_METADATA, row)
 
 
 def _drop_findings(connection: Connection, docid: str, product_id: int) -> None:

@@ -32,6 +32,7 @@ from sqlalchemy.dialects import mysql, sqlite
 
 from pipeline.records import AltSource, AltTag, Category, ReviewState
 from pipeline.stores.database import SqlStore
+from pipeline.stores.portable import Row
 
 K = TypeVar("K")
 
@@ -113,6 +114,8 @@ class Directory(SqlStore):
 
     def __init__(self, url: str) -> None:
         super().__init__(url, TABLES)
+        # What is left tells the processes of one installation that its names have changed.
+        self.parts = ("categories", "vocabulary", "alttags")
 
     # categories
 
@@ -255,7 +258,12 @@ class Directory(SqlStore):
             lambda connection: connection.execute(delete(_alttags).where(one)).rowcount > 0
         )
 
-    # life
+    # to another directory
+
+    def add_rows(self, part: str, rows: Sequence[Row]) -> None:
+        super().add_rows(part, rows)
+        if part != "alttags":
+            self._database.write(_lock_and_raise_version)
 
 
 def _save_lists(connection: Connection, lists: Mapping[str, Sequence[Category]]) -> None:
@@ -379,6 +387,11 @@ def _raise_version(connection: Connection) -> None:
         .where(_versions.c.name == _VOCABULARY)
         .values(number=_versions.c.number + 1)
     )
+
+
+def _lock_and_raise_version(connection: Connection) -> None:
+    _lock_vocabulary(connection)
+    _raise_version(connection)
 
 
 def _read_categories(connection: Connection, docids: Sequence[str]) -> dict[str, list[Category]]:

@@ -1,21 +1,40 @@
 """The vector store: embeddings of texts and of images, each under the model that made it."""
 
-from abc import ABC, abstractmethod
+import base64
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from pipeline.stores.portable import Portable, Row
+
 ImageVectorKind = Literal["picture", "description"]
 
+# Little-endian whatever the machine, so that it can be carried to another.
+CARRIED = np.dtype("<f4")
 
-class VectorStore(ABC):
+
+class ImageVector(NamedTuple):
+    """A row of ``image_embeddings``; the vector (D,) is float32."""
+
+    model: str
+    kind: ImageVectorKind
+    docid: str
+    product_id: int
+    vector: np.ndarray
+
+
+class VectorStore(Portable):
     """Milvus's part. Vectors are float32 of unit length, each under the model that made it.
 
     One model's vectors are never mixed with another's. All methods may raise
     ``StoreUnavailable``; one that is given a vector raises ``ValueError`` where it has no
     direction: a zero vector, or one with a number that is not finite.
     """
+
+    # Those of texts are a cache: they are made again when they are asked for.
+    parts = ("image_embeddings",)
 
     @abstractmethod
     def save_texts(self, model: str, vectors: Mapping[str, np.ndarray]) -> None:
@@ -63,6 +82,14 @@ class VectorStore(ABC):
         """
 
     @abstractmethod
+    def every_vector(self) -> Iterator[ImageVector]:
+        """All vectors of images, read in pages."""
+
+    @abstractmethod
+    def add_vectors(self, vectors: Sequence[ImageVector]) -> None:
+        """Add vectors of images; what is there by the same model for the same image stays."""
+
+    @abstractmethod
     def delete_image(self, docid: str, product_id: int) -> None:
         """Drop all vectors of one image."""
 
@@ -70,7 +97,27 @@ class VectorStore(ABC):
     def drop_model(self, model: str) -> None:
         """Drop all vectors of texts and images that a model has made; again is harmless."""
 
-    def prepare(self) -> None:  # noqa: B027 - what is embedded prepares itself
+    def every_row(self, part: str) -> Iterator[Row]:
+        for one in self.every_vector():
+            packed = base64.b64encode(np.asarray(one.vector, CARRIED).tobytes()).decode()
+            yield {**one._asdict(), "vector": packed}
+
+    def add_rows(self, part: str, rows: Sequence[Row]) -> None:
+        self.add_vectors(
+            [
+                ImageVector(
+                    **{
+                        **row,
+                        "vector": np.frombuffer(base64.b64decode(row["vector"]), CARRIED).astype(
+                            np.float32
+                        ),
+                    }
+                )
+                for row in rows
+            ]
+        )
+
+    def prepare(self) -> None:
         """Make what the store needs on its server; safe to repeat, and to run beside others."""
 
     @abstractmethod

@@ -18,7 +18,7 @@ import numpy as np
 from pymilvus import CollectionSchema, DataType, MilvusClient, MilvusException
 
 from pipeline.errors import ConfigurationError, JustLensError, StoreUnavailable
-from pipeline.stores.vectors import ImageVectorKind, VectorStore
+from pipeline.stores.vectors import ImageVector, ImageVectorKind, VectorStore
 
 PORT = 19530
 CONNECT_SECONDS = 5
@@ -69,6 +69,10 @@ Fields = Mapping[str, Mapping[str, Any]]
 Row = dict[str, Any]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+# A property of every collection, and, for people, what it is described as.
+MODEL = "justlens.model"
+MADE_BY = "Vectors made by "
 
 TEXT_FIELDS: Fields = {"text": {"datatype": DataType.VARCHAR, "max_length": VARCHAR_BYTES}}
 IMAGE_FIELDS: Fields = {
@@ -187,13 +191,7 @@ class MilvusVectors(VectorStore):
     def save_image(
         self, model: str, kind: ImageVectorKind, docid: str, product_id: int, vector: np.ndarray
     ) -> None:
-        row = {
-            "key": _image_key(docid, product_id),
-            "business": _key(docid),
-            "docid": docid,
-            "product_id": product_id,
-            "vector": _checked(vector),
-        }
+        row = _image_row(docid, product_id, vector)
         self._save(_images_of(model, kind), model, IMAGE_FIELDS, [row])
 
     def images(
@@ -246,6 +244,31 @@ class MilvusVectors(VectorStore):
             pages = self._collections.use(name, _walk_images)
             while rows := pages and self._collections.asked(pages.next):
                 yield from ((row["docid"], row["product_id"]) for row in rows)
+
+    def every_vector(self) -> Iterator[ImageVector]:
+        for kind in get_args(ImageVectorKind):
+            for name in self._collections.names(f"image_embeddings_{kind}_"):
+                model = self._collections.use(name, _model_of) or ""
+                pages = self._collections.use(name, _walk_vectors)
+                while rows := pages and self._collections.asked(pages.next):
+                    for row in rows:
+                        yield ImageVector(
+                            model, kind, row["docid"], row["product_id"], _vector(row)
+                        )
+
+    def add_vectors(self, vectors: Sequence[ImageVector]) -> None:
+        rows: dict[tuple[str, ImageVectorKind], list[Row]] = {}
+        for one in vectors:
+            row = _image_row(one.docid, one.product_id, one.vector)
+            rows.setdefault((one.model, one.kind), []).append(row)
+        for (model, kind), of_both in rows.items():
+            name = _images_of(model, kind)
+            for some in _batches(of_both):
+                keys = [row["key"] for row in some]
+                known = self._collections.use(name, partial(_read_keys, keys=keys)) or ()
+                there = {row["key"] for row in known}
+                new = [row for row in some if row["key"] not in there]
+                self._save(name, model, IMAGE_FIELDS, new)
 
     def delete_image(self, docid: str, product_id: int) -> None:
         drop = partial(_delete, key=_image_key(docid, product_id))
@@ -510,17 +533,39 @@ def _read_keys(client: MilvusClient, name: str, keys: Sequence[str]) -> list[Row
 
 
 def _walk_images(client: MilvusClient, name: str) -> Any:
+    return _walk(client, name, ["docid", "product_id"])
+
+
+def _walk_vectors(client: MilvusClient, name: str) -> Any:
+    return _walk(client, name, ["docid", "product_id", "vector"], strict_float32=True)
+
+
+def _walk(client: MilvusClient, name: str, fields: list[str], **options: Any) -> Any:
     return client.query_iterator(
         name,
         batch_size=ROWS_READ,
         filter="",
-        output_fields=["docid", "product_id"],
+        output_fields=fields,
         timeout=CALL_SECONDS,
+        **options,
     )
 
 
+def _model_of(client: MilvusClient, name: str) -> str:
+    described = client.describe_collection(name, timeout=CALL_SECONDS)
+    # Earlier releases said it in the description alone, which Milvus Lite does not keep.
+    in_words = str(described["description"]).removeprefix(MADE_BY)
+    model = described.get("properties", {}).get(MODEL) or in_words
+    if not model:
+        raise ConfigurationError(
+            f"the collection {name} does not say which model its vectors are of; what works: "
+            "drop it, and let `justlens doctor --consistency --mend` make them again"
+        )
+    return model
+
+
 def _schema(model: str, fields: Fields, size: int) -> CollectionSchema:
-    schema = MilvusClient.create_schema(description=f"Vectors made by {model}")
+    schema = MilvusClient.create_schema(description=f"{MADE_BY}{model}")
     schema.add_field("key", DataType.VARCHAR, is_primary=True, max_length=2 * KEY_DIGITS)
     for name, kind in fields.items():
         schema.add_field(name, **kind)
@@ -532,7 +577,11 @@ def _make(client: MilvusClient, name: str, schema: CollectionSchema) -> None:
     try:
         # Strong is for the iterators, which read with the consistency of the collection.
         client.create_collection(
-            name, schema=schema, consistency_level="Strong", timeout=CALL_SECONDS
+            name,
+            schema=schema,
+            properties={MODEL: schema.description.removeprefix(MADE_BY)},
+            consistency_level="Strong",
+            timeout=CALL_SECONDS,
         )
     except MilvusException:
         # Another process has made it meanwhile.
@@ -630,6 +679,16 @@ def _key(text: str) -> str:
 
 def _image_key(docid: str, product_id: int) -> str:
     return f"{_key(docid)}_{product_id}"
+
+
+def _image_row(docid: str, product_id: int, vector: np.ndarray) -> Row:
+    return {
+        "key": _image_key(docid, product_id),
+        "business": _key(docid),
+        "docid": docid,
+        "product_id": product_id,
+        "vector": _checked(vector),
+    }
 
 
 def _cut(text: str) -> str:

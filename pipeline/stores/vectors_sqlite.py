@@ -21,10 +21,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert
 
 from pipeline.stores.database import Database
-from pipeline.stores.vectors import ImageVectorKind, VectorStore
+from pipeline.stores.vectors import CARRIED as STORED
+from pipeline.stores.vectors import ImageVector, ImageVectorKind, VectorStore
 
-# Little-endian whatever the machine, so that a file can be carried to another.
-STORED = np.dtype("<f4")
 # 4,096 vectors of 384 numbers are 6 MiB: a search holds no more than two such chunks.
 SEARCHED_AT_ONCE = 4096
 # Removed in one transaction: other writers are let by in between.
@@ -172,6 +171,20 @@ class SqliteVectors(VectorStore):
         )
         rows = self._database.walk(query, {"docid": "", "product_id": 0})
         yield from ((row.docid, row.product_id) for row in rows)
+
+    def every_vector(self) -> Iterator[ImageVector]:
+        key = list(_images.primary_key)
+        after = tuple_(*(bindparam(column.name, type_=column.type) for column in key))
+        query = select(*key, _images.c.vector).where(tuple_(*key) > after).order_by(*key)
+        start = {"model": "", "kind": "", "docid": "", "product_id": 0}
+        for row in self._database.walk(query, start):
+            yield ImageVector(row.model, row.kind, row.docid, row.product_id, _vector(row.vector))
+
+    def add_vectors(self, vectors: Sequence[ImageVector]) -> None:
+        rows = [{**one._asdict(), "vector": _stored(one.vector)} for one in vectors]
+        if rows:
+            with self._database.writing() as connection:
+                connection.execute(insert(_images).on_conflict_do_nothing(), rows)
 
     def delete_image(self, docid: str, product_id: int) -> None:
         one = (_images.c.docid == docid) & (_images.c.product_id == product_id)
