@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from api.problems import problem_responses
+from api.problems import UNREADABLE, problem_responses
 from api.wiring import Services, ServicesOf
 from pipeline.alt_pages import show_alt_text
 from pipeline.alt_text import WORDS, broken_rules
@@ -142,7 +142,11 @@ def alt_texts(services: ServicesOf, query: Annotated[AltTextQuery, Query()]) -> 
     )
 
 
-@router.put("/{docid}/{product_id}", summary="Write the alt text of one image", responses=OF_ONE)
+@router.put(
+    "/{docid}/{product_id}",
+    summary="Write the alt text of one image",
+    responses=OF_ONE | UNREADABLE,
+)
 def write(
     services: ServicesOf,
     docid: Annotated[DocId, Path()],
@@ -167,7 +171,9 @@ def write(
     return _one(services, docid, product_id)
 
 
-@router.post("/approve", summary="Approve many alt texts as they are", responses=UNAVAILABLE)
+@router.post(
+    "/approve", summary="Approve many alt texts as they are", responses=UNAVAILABLE | UNREADABLE
+)
 def approve_many(services: ServicesOf, chosen: ImagesToApprove) -> ApprovalCounts:
     """Those that break a rule stay as they are. An approved text stands until the photo changes."""
     keys = list(dict.fromkeys((one.docid, one.product_id) for one in chosen.images))

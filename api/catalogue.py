@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import alt_texts, pictures, reference
-from api.problems import problem_responses
+from api.problems import UNREADABLE, problem_responses
 from api.wiring import Services, ServicesOf, application
 from pipeline.catalogue import Reason, contract_reasons, image_findings, in_words
 from pipeline.errors import UnknownBusiness
@@ -146,7 +146,8 @@ def images(
 @router.post(
     "/v1/catalogue/images",
     summary="Which images of several businesses are valid",
-    responses=problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
+    responses=UNREADABLE
+    | problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 def images_of_many(services: ServicesOf, looked: LookedOfMany) -> ManyCatalogueImages:
     """The same for up to 100 businesses, in a few reads however many they are."""
@@ -278,6 +279,7 @@ def _entry(
     response_class=Response,
     responses={
         **problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
+        HTTPStatus.NOT_MODIFIED.value: {"description": "As the one that is named"},
         HTTPStatus.TEMPORARY_REDIRECT.value: {"description": "The object store serves it itself"},
     },
 )

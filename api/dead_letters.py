@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from fastapi import APIRouter, HTTPException, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api.problems import problem_responses
+from api.problems import UNREADABLE, problem_responses
 from api.wiring import Services, ServicesOf
 from pipeline.failures import treatment
 from pipeline.records import DeadLetter
@@ -111,7 +111,7 @@ def dead_letter(services: ServicesOf, key: Key) -> DeadLetter:
     return _one(services, key)
 
 
-@router.post("/replay", summary="Send some of them again", responses=UNAVAILABLE)
+@router.post("/replay", summary="Send some of them again", responses=UNAVAILABLE | UNREADABLE)
 def replay(services: ServicesOf, chosen: Chosen) -> list[ReplayedLetter]:
     """An image's graph goes on from the stage that failed; safe to repeat.
 
@@ -123,7 +123,7 @@ def replay(services: ServicesOf, chosen: Chosen) -> list[ReplayedLetter]:
     ]
 
 
-@router.post("/drop", summary="Forget some of them", responses=UNAVAILABLE)
+@router.post("/drop", summary="Forget some of them", responses=UNAVAILABLE | UNREADABLE)
 def drop_some(services: ServicesOf, chosen: Doomed) -> Dropped:
     """Their records and their messages; the images stay as they are."""
     return Dropped(dropped=services.replayer.drop(_chosen(services, chosen)))

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.problems import problem_responses
+from api.problems import UNREADABLE, problem_responses
 from api.wiring import ServicesOf
 from pipeline.feedback import Event
 
@@ -34,7 +34,8 @@ class Recorded(BaseModel):
     "/events",
     status_code=HTTPStatus.ACCEPTED,
     summary="Record impressions and clicks",
-    responses=problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
+    responses=UNREADABLE
+    | problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 def record(services: ServicesOf, batch: Batch) -> Recorded:
     """All of them or none, and safe to repeat: an event whose id is known changes nothing.

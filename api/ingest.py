@@ -8,7 +8,7 @@ from fastapi import APIRouter, File, Form, HTTPException, Path, Query, UploadFil
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api import dead_letters, reference
-from api.problems import problem_responses
+from api.problems import UNREADABLE, problem_responses
 from api.wiring import ServicesOf, application
 from pipeline.bridge import job_from, start_of
 from pipeline.errors import InvalidMessage, UnknownBusiness, UnknownImage
@@ -30,8 +30,13 @@ class PushData(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    queue_name: str
-    message: dict[str, Any] = Field(description="An image job: docid, product_id, product_url...")
+    queue_name: Annotated[str, Field(examples=["image_jobs"])]
+    message: dict[str, Any] = Field(
+        description="An image job: docid, product_id, product_url...",
+        examples=[
+            {"docid": "shop-1", "product_id": 7, "product_url": "https://shop.example/7.jpg"}
+        ],
+    )
 
 
 class Push(BaseModel):
@@ -142,7 +147,7 @@ UNAVAILABLE = problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERV
     "/push_to_queue",
     status_code=HTTPStatus.ACCEPTED,
     summary="An image job for a queue",
-    responses=UNAVAILABLE,
+    responses=UNAVAILABLE | UNREADABLE,
 )
 def push_to_queue(services: ServicesOf, push: Push) -> Receipt:
     """The image enters the graph at the stage whose queue is named; `image_jobs`: at the first."""
@@ -157,7 +162,7 @@ def push_to_queue(services: ServicesOf, push: Push) -> Receipt:
     "/images",
     status_code=HTTPStatus.ACCEPTED,
     summary="A photo's bytes",
-    responses=UNAVAILABLE | problem_responses(HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    responses=UNAVAILABLE | UNREADABLE,
 )
 def upload(
     services: ServicesOf,
@@ -267,7 +272,7 @@ def find_businesses(
 @router.put(
     "/businesses/{docid}",
     summary="Record a business and its categories",
-    responses=UNAVAILABLE,
+    responses=UNAVAILABLE | UNREADABLE,
 )
 def save_business(
     services: ServicesOf,

@@ -89,6 +89,10 @@ def problem_responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     }
 
 
+UNREADABLE = problem_responses(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+"""Of every route that takes a body: it cannot be read, or is too large."""
+
+
 def problem(
     request: Request,
     status: HTTPStatus,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api import events, reference
 from api.capture import CaptureOf
-from api.problems import problem_responses
+from api.problems import UNREADABLE, problem_responses
 from api.wiring import ServicesOf, application
 from pipeline.messages import CatId, DocId
 from pipeline.queries import LONGEST_QUERY, Resolution
@@ -97,7 +97,8 @@ def of_business(
 @router.post(
     "/relevance",
     summary="The pictures of a page of businesses",
-    responses=problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
+    responses=UNREADABLE
+    | problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 def of_page(services: ServicesOf, capture: CaptureOf, page: PageRequest) -> Page:
     """Up to 100 businesses in the order asked for; ids that are not known are listed apart."""

@@ -284,7 +284,10 @@ def open_services() -> Services:
 # Only for its place in OpenAPI: the door has looked at the key by then.
 BEARER = HTTPBearer(auto_error=False, description="A key of `justlens keys make`.")
 REFUSALS = problems.problem_responses(
-    HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.MISDIRECTED_REQUEST,
+    HTTPStatus.TOO_MANY_REQUESTS,
 )
 
 
