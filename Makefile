@@ -1,4 +1,4 @@
-# The whole vocabulary: install, demo, test, test-services, chaos, lint, bench, up, docs.
+# The whole vocabulary: install, demo, test, test-services, chaos, lint, advisories, bench, up, docs.
 # One environment, .venv, serves them all.
 
 # Compiling all that a worker imports takes longer than its start: once is enough.
@@ -10,7 +10,7 @@ INSTALLED := .venv/.installed
 TRITON := tests/services/servers/triton/requirements.txt
 DOCKERFILES := $(filter-out %.dockerignore,$(wildcard docker/Dockerfile.*))
 
-.PHONY: install demo test test-services chaos lint bench up docs
+.PHONY: install demo test test-services chaos lint advisories bench up docs
 
 install: $(INSTALLED)
 
@@ -68,6 +68,21 @@ lint: install
 	  api cli models pipeline tasks celeryconfig.py
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose*.yaml
 	$(BIN)/hadolint --config docker/.hadolint.yaml $(DOCKERFILES)
+
+# What OSV knows against the packages in .venv. A report that never fails: an advisory comes on any day,
+# and need not concern us.
+OSV ?= https://api.osv.dev/v1/query
+REPORT := .venv/advisories
+
+advisories: install
+	@rm -f $(REPORT).txt
+	@if $(BIN)/pip-audit --skip-editable --progress-spinner off --vulnerability-service osv \
+	    --osv-url $(OSV) --output $(REPORT).txt 2>$(REPORT).log; \
+	then echo 'No advisory is known of any package.'; \
+	elif test -s $(REPORT).txt; then cat $(REPORT).txt; \
+	else echo 'Whether there are advisories is not known: $(OSV) did not answer.'; \
+	  tail -n 1 $(REPORT).log; \
+	fi
 
 bench: install
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
