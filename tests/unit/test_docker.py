@@ -41,6 +41,11 @@ def services(*names: str) -> Iterator[tuple[str, Service]]:
             yield name, service
 
 
+def is_ours(service: Service) -> bool:
+    """Whether it runs an image of ours, which says itself whom it runs as."""
+    return service.get("image") in ("justlens", "justlens-gpu")
+
+
 def consumed(service: Service) -> set[str]:
     command = service.get("command", [])
     return set(command[command.index("-Q") + 1].split(",")) if "-Q" in command else set()
@@ -151,7 +156,11 @@ def test_a_service_has_no_more_rights_than_it_needs(name: str, service: Service)
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["read_only"] is (name != "milvus")
-    assert service.get("user") not in ("root", "0")
+    assert service.get("cap_add", []) == (["CHOWN"] if name == "folders" else [])
+    assert not service.keys() & {"privileged", "pid", "ipc", "devices"}
+    assert service.get("network_mode", "none") == "none"
+    if not is_ours(service):
+        assert (service["user"] in ("root", "0", "0:0")) is (name == "folders")
     assert not service["image"].endswith(":latest")
     if name in ONCE:
         assert service["restart"] == "no"
@@ -161,6 +170,15 @@ def test_a_service_has_no_more_rights_than_it_needs(name: str, service: Service)
         assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
     if name != "beat":
         assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
+
+
+def test_what_a_service_writes_goes_to_volumes_and_memory() -> None:
+    for name, service in services(*FILES):
+        volumes = [volume.split(":") for volume in service.get("volumes", ())]
+        assert all(mode == ["ro"] for source, _, *mode in volumes if source.startswith(".")), name
+        if is_ours(service):
+            memory = {place.partition(":")[0] for place in service["tmpfs"]}
+            assert memory | {place for _, place, *_ in volumes} == {"/tmp", "/data"}, name
 
 
 def test_our_images_do_not_run_as_root() -> None:
