@@ -9,7 +9,7 @@ import typer
 from celery import Celery
 from rich.table import Table
 
-from cli.output import err, out, print_json, progress
+from cli.output import counting, err, out, print_json
 from pipeline.backlog import depths
 from pipeline.broker import EmbeddedBroker
 from pipeline.consistency import Consistency, Finding, Kind
@@ -32,7 +32,7 @@ def consistency(*, mend: bool, grace: float, json_output: bool) -> None:
     counts: Counter[Kind] = Counter()
     mended: Counter[Kind] = Counter()
     shown: dict[Kind, list[Finding]] = {}
-    with _opened(chosen) as stores, _bars() as step:
+    with _opened(chosen) as stores, counting() as step:
         check = _check(chosen, stores, mend, grace, step)
         for finding in check.findings(mend=mend):
             counts[finding.kind] += 1
@@ -100,20 +100,6 @@ def _opened(chosen: Settings) -> Iterator[Stores]:
         yield stores
     finally:
         stores.close()
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[str, int], None]]:
-    """Counts on a terminal how far each comparison is; how much there is nobody knows before."""
-    with progress() as bars:
-        known = {}
-
-        def step(name: str, count: int) -> None:
-            if name not in known:
-                known[name] = bars.add_task(name, total=None, note="")
-            bars.advance(known[name], count)
-
-        yield step
 
 
 def _print(

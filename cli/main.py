@@ -264,6 +264,69 @@ def report(
     report(days=days, docid=docid, queries=queries, json_output=json_output)
 
 
+Merge = Annotated[
+    bool,
+    typer.Option(
+        "--merge", help="Into stores that hold a directory: adds what is missing, changes nothing."
+    ),
+]
+
+
+@app.command(
+    epilog="Examples: `justlens backup /srv/backups/directory` - `justlens backup DIR --json`; "
+    "the same folder again is brought up to date, and only new objects are copied."
+)
+def backup(
+    folder: Annotated[
+        Path, typer.Argument(help="An empty folder, or one with an earlier back-up.")
+    ],
+    json_output: Json = False,
+) -> None:
+    """Write all that the stores hold to a folder, whatever they are; may run beside everything."""
+    from cli.backup import backup
+
+    backup(folder, json_output=json_output)
+
+
+@app.command(
+    epilog="Examples: `justlens restore /srv/backups/directory` - "
+    "`JUSTLENS_PROFILE=services justlens restore DIR` - `justlens restore DIR --merge`"
+)
+def restore(
+    folder: Annotated[Path, typer.Argument(help="That `justlens backup` has written.")],
+    merge: Merge = False,
+    json_output: Json = False,
+) -> None:
+    """Read a back-up into the stores of these settings, whatever they are.
+
+    One that was cut off goes on when it is called again.
+    """
+    from cli.backup import restore
+
+    restore(folder, merge=merge, json_output=json_output)
+
+
+@app.command(
+    epilog="Examples: `justlens move services.env`, where the file says "
+    "`JUSTLENS_PROFILE=services` and the addresses of the servers - "
+    "`justlens --data-dir var move services.env --json`"
+)
+def move(
+    target: Annotated[
+        Path, typer.Argument(help="A file with the settings of the other stores, a line each.")
+    ],
+    merge: Merge = False,
+    json_output: Json = False,
+) -> None:
+    """Carry a directory from the stores of these settings to other ones, such as servers.
+
+    What is here stays here. One that was cut off goes on when it is called again.
+    """
+    from cli.backup import move
+
+    move(target, merge=merge, json_output=json_output)
+
+
 @app.command(epilog="Examples: `justlens forget shop-1 42` - `justlens forget shop-1 --yes`")
 def forget(
     docid: Annotated[str, typer.Argument(help="The business.")],

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -31,3 +33,22 @@ def progress() -> Progress:
         TimeElapsedColumn(),
         console=err,
     )
+
+
+@contextmanager
+def counting(totals: Mapping[str, int] | None = None) -> Iterator[Callable[[str, int], None]]:
+    """Counts on a terminal how far each part of some work is.
+
+    Args:
+        totals: how much there is of a part, where that is known before.
+    """
+    with progress() as bars:
+        known = {}
+
+        def step(name: str, count: int) -> None:
+            if name not in known:
+                total = (totals or {}).get(name)
+                known[name] = bars.add_task(name.replace("_", " "), total=total, note="")
+            bars.advance(known[name], count)
+
+        yield step

@@ -109,3 +109,11 @@ class UnknownBusiness(JustLensError):
 
 class UnknownImage(JustLensError):
     """The business has no image under that id."""
+
+
+class BackUpDamaged(JustLensError):
+    """A back-up is not whole, or a file of it is not as it was written."""
+
+
+class StoresNotEmpty(JustLensError):
+    """The stores hold a directory already."""

@@ -12,10 +12,16 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from pipeline.catalogue import CHOOSABLE, HIDING, Reason, Rules
+from pipeline.errors import ConfigurationError
 from pipeline.public_addresses import Network, parse_networks
 
 # A Unix socket's address holds 108 bytes on Linux.
@@ -32,6 +38,7 @@ SERVICES: dict[str, str] = {
 
 
 _RATE = r"\d+/(second|minute|hour|day)"
+OUR_LINES = re.compile(r"^\s*(export\s+)?JUSTLENS_\w+\s*=", re.M)
 RATE_LIMITS = re.compile(rf"{_RATE}(;{_RATE})*")
 
 # Of the space of pictures. An encoder that is not listed here is taken to be like the first.
@@ -493,6 +500,42 @@ def socket_path(data_dir: Path) -> Path:
         return path
     digest = hashlib.sha256(str(data_dir).encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"justlens-{digest}.sock"
+
+
+class _OfFile(Settings):
+    """What stands in a file, and nothing of the environment."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (dotenv_settings,)
+
+
+def of_file(path: Path) -> Settings:
+    """The settings that a process with this file as its environment would have.
+
+    Args:
+        path: lines of ``JUSTLENS_NAME=value``, as Docker and systemd take them.
+
+    Raises:
+        ConfigurationError: there is no such file, or none of its lines names a setting of ours.
+    """
+    if not path.is_file() or not OUR_LINES.search(path.read_text()):
+        raise ConfigurationError(f"{path} is no file with lines such as JUSTLENS_PROFILE=services")
+    try:
+        return _OfFile(_env_file=path)
+    except ValidationError as error:
+        # What was put in may be a password.
+        wrong = (f"JUSTLENS_{'_'.join(map(str, one['loc'])).upper()}" for one in error.errors())
+        raise ConfigurationError(
+            f"{path}: {', '.join(wrong)} has a value that cannot work"
+        ) from None
 
 
 @lru_cache(maxsize=1)
