@@ -54,10 +54,8 @@ broker_connection_max_retries = None
 # A thread cannot be cancelled. What runs while the connection is lost ends and leaves its result;
 # its message comes back and finds the work done.
 worker_cancel_long_running_tasks_on_connection_loss = False
-# The log keeps the format that the process was started with.
+# One log for all that a process writes, in the lines of `tasks.logs`.
 worker_hijack_root_logger = True
-worker_log_format = "%(asctime)s %(levelname)s %(processName)s %(message)s"
-worker_task_log_format = "%(asctime)s %(levelname)s %(task_name)s[%(task_id)s] %(message)s"
 
 # Stages leave what they find in the stores; only the chord's join needs the result backend.
 task_ignore_result = True

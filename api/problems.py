@@ -1,7 +1,6 @@
 """Errors as problem documents (RFC 9457), whatever went wrong and wherever."""
 
 import logging
-import uuid
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -12,6 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from api.correlation import HEADER
 from api.shields import HEADERS
 from pipeline.errors import (
     BrokerUnavailable,
@@ -26,6 +26,7 @@ from pipeline.errors import (
     UnknownBusiness,
     UnknownImage,
 )
+from pipeline.logs import correlation_id
 
 log = logging.getLogger(__name__)
 
@@ -187,12 +188,12 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    number = uuid.uuid4().hex[:12]
-    log.error("%s %s failed (%s)", request.method, request.url.path, number, exc_info=error)
+    number = correlation_id()
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return problem(
         request,
         HTTPStatus.INTERNAL_SERVER_ERROR,
         f"Something went wrong here; the log has the details under {number}.",
         # Starlette answers this outside of all that adds to other answers.
-        headers=HEADERS,
+        headers={**HEADERS, HEADER: number},
     )

@@ -4,6 +4,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.correlation import HEADER, TAKEN_FROM
 from pipeline.settings import Settings
 
 # Of what is no page: nothing runs in it, whatever a browser takes it for.
@@ -54,8 +55,8 @@ class Cors:
                 self._app,
                 allow_origins=sorted(origins),
                 allow_methods=["GET", "POST", "PUT", "DELETE"],
-                allow_headers=["Authorization", "Content-Type"],
-                expose_headers=["Retry-After"],
+                allow_headers=["Authorization", "Content-Type", *TAKEN_FROM],
+                expose_headers=["Retry-After", HEADER],
             )
             inside = self._allowing
         await inside(scope, receive, send)

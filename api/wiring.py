@@ -22,6 +22,7 @@ import models
 from api import operations, problems
 from api.access import Door
 from api.body_limit import BodyLimit
+from api.correlation import Correlation
 from api.hosts import Hosts
 from api.rate_limits import RateLimits
 from api.servings import Answering, Servings
@@ -37,6 +38,7 @@ from pipeline.errors import BrokerUnavailable, ConfigurationError, StoreUnavaila
 from pipeline.forgetting import Forgetting
 from pipeline.graph import Sender
 from pipeline.ingest import Intake
+from pipeline.logs import write_log
 from pipeline.purge import purge_of_objects
 from pipeline.queues import Stage
 from pipeline.records import CatalogueImage
@@ -267,6 +269,9 @@ def _guarded(call: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
+# The server writes lines of its own into the same log.
+UVICORN = ("uvicorn", "uvicorn.access")
+
 Open = Callable[[], Services]
 
 OPENNESS: Mapping[str, tuple[int, str]] = {
@@ -277,7 +282,8 @@ OPENNESS: Mapping[str, tuple[int, str]] = {
 
 
 def open_services() -> Services:
-    """The services of this process, by its settings."""
+    """The services of this process, by its settings, and its log."""
+    write_log(settings().log_format, taken_over=UVICORN)
     return Services(settings())
 
 
@@ -346,6 +352,7 @@ def application(
     app.add_middleware(Hosts)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(operations.Metrics)
+    app.add_middleware(Correlation)
     for router in (*routers, operations.router):
         app.include_router(router, responses=REFUSALS)
     return app

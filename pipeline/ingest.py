@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pipeline.errors import InvalidMessage
 from pipeline.forgetting import forget_bytes
 from pipeline.imaging import content_type
+from pipeline.logs import correlation_id
 from pipeline.messages import ImageJob, ImageType, explain
 from pipeline.queues import Lane, Stage
 from pipeline.records import Business, CatalogueImage, Category, ImageState
@@ -99,6 +100,7 @@ class Intake:
             image_type=image_type,
             force=force,
             lane=lane,
+            correlation_id=correlation_id(),
         )
         return self._accept(image, content)
 
@@ -113,7 +115,9 @@ class Intake:
         """
         address = job.org_product_url or job.product_url
         known = self._stores.documents.image(job.docid, job.product_id)
+        asked_under = correlation_id()
         if known is not None and known.state is not ImageState.DELETED:
+            known = known.model_copy(update={"correlation_id": asked_under})
             if start is not Stage.ENHANCE and address in ("", known.url):
                 return self._again(known, start, job.prompt_name)
             if not address:
@@ -128,6 +132,7 @@ class Intake:
             force=job.force,
             prompt_name=job.prompt_name,
             lane=lane,
+            correlation_id=asked_under,
         )
         return self._accept(image)
 
@@ -165,6 +170,7 @@ class Intake:
                 "stage": start,
                 "moved_at": time.time(),
                 "failure": "",
+                "correlation_id": image.correlation_id,
                 **asked,
             },
         )
@@ -192,7 +198,14 @@ class Intake:
             {"state": ImageState.QUEUED, "moved_at": time.time()},
             only_in=ImageState.ACCEPTED,
         )
-        log.info("queued %s/%s from %s", image.docid, image.product_id, start.value)
+        # A replay goes on under the image's own id, not under that of the request.
+        log.info(
+            "queued %s/%s from %s under %s",
+            image.docid,
+            image.product_id,
+            start.value,
+            image.correlation_id,
+        )
         return _receipt(image.model_copy(update={"state": ImageState.QUEUED}), queued=True)
 
 

@@ -20,6 +20,10 @@ SCHEMA_VERSION: Literal[1] = 1
 MOST_TOLD = 20
 LONGEST_FIELD = 100
 
+# Printable, in one word, and bounded: it stands in logs as it came.
+CORRELATION_ID = r"[A-Za-z0-9][A-Za-z0-9_\-.]{0,63}"
+
+CorrelationId = Annotated[str, StringConstraints(pattern=rf"^{CORRELATION_ID}$")]
 DocId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-.]{0,63}$")]
 
 
@@ -54,7 +58,7 @@ class ImageMessage(BaseModel):
     docid: DocId
     product_id: ProductId
     generation: Annotated[int, Field(ge=1)]
-    correlation_id: str = Field(default_factory=new_correlation_id, max_length=64)
+    correlation_id: CorrelationId = Field(default_factory=new_correlation_id)
     force: bool = False
     prompt_name: PromptName = Field(default="", description="Empty: that of the settings.")
 

@@ -110,5 +110,11 @@ def send_rest(
         only_in=image.state,
     )
     SENT_AGAIN.labels(start.value).inc()
-    log.warning("%s/%s was stuck before %s, sent again", image.docid, image.product_id, start.value)
+    log.warning(
+        "%s/%s was stuck before %s, sent again under %s",
+        image.docid,
+        image.product_id,
+        start.value,
+        image.correlation_id,
+    )
     return True

@@ -22,6 +22,7 @@ from pydantic_settings import (
 
 from pipeline.catalogue import CHOOSABLE, HIDING, Reason, Rules
 from pipeline.errors import ConfigurationError
+from pipeline.logs import LogFormat
 from pipeline.public_addresses import Network, parse_networks
 
 # A Unix socket's address holds 108 bytes on Linux.
@@ -143,6 +144,9 @@ class Settings(BaseSettings):
     api_port: int = Field(8000, description="Of `justlens up`, unless --port is given.")
     api_processes: int = Field(
         1, description="Processes of the web applications, some 300 MB each.", ge=1
+    )
+    log_format: LogFormat = Field(
+        "text", description="Lines of the logs: `text`, or `json`, an object in each."
     )
     metrics_host: str = Field(
         "127.0.0.1", description="Address under which workers serve their figures."

@@ -5,7 +5,8 @@ Each stage is a module; what a worker process does at its start and end is in ``
 
 from celery import Celery
 
-import tasks.metrics  # noqa: F401 - it listens to Celery's signals
+import tasks.logs
+import tasks.metrics  # noqa: F401 - both listen to Celery's signals
 from tasks.alt_text import AltText
 from tasks.describe import Describe
 from tasks.enhance import Enhance

@@ -15,6 +15,7 @@ from kombu import compression
 from kombu.message import Message
 
 from pipeline.errors import InvalidMessage
+from pipeline.logs import Facts, facts_of_task, working_at
 from pipeline.messages import ImageMessage
 from pipeline.queues import JOBS, QUEUES, Lane, Stage, queue_of
 from pipeline.valkey import QUEUE
@@ -38,7 +39,8 @@ class ParkingConsumer(Consumer):
         def on_message(message: Message) -> None:
             try:
                 _check(message)
-                self._handle(message)
+                with working_at(_facts(message)):
+                    self._handle(message)
             except InvalidMessage as error:
                 self._pass_on(message, str(error))
             except Exception as error:
@@ -91,6 +93,15 @@ def _refuse_compression() -> None:
 
 def _refuse(body: bytes) -> bytes:
     raise InvalidMessage("it is compressed")
+
+
+def _facts(message: Message) -> Facts:
+    """What the lines about the arrival of a message tell."""
+    headers = message.headers
+    if not isinstance(headers, dict) or "task" not in headers:
+        return {}
+    root_id = str(headers.get("root_id") or headers["id"])
+    return facts_of_task(headers["task"], headers["id"], root_id, message.payload[0])
 
 
 def _check(message: Message) -> None:

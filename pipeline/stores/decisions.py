@@ -39,6 +39,7 @@ def acceptance(row: CatalogueImage | None, image: CatalogueImage) -> Acceptance:
             "failure": "",
             "force": image.force or row.force,
             "prompt_name": asked,
+            "correlation_id": image.correlation_id,
             "moved_at": image.moved_at,
         }
         return Acceptance(row.model_copy(update=changes), True, True, False)

@@ -1,6 +1,5 @@
 """Limits of requests, what browsers are told, and what no answer shows."""
 
-import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +16,7 @@ from api.body_limit import MOST_BYTES
 from api.shields import HEADERS
 from api.wiring import Services, application
 from pipeline.api_keys import Scope, make_key
+from pipeline.logs import TextLines
 from pipeline.settings import Settings
 from tests.shops import open_shops
 
@@ -188,17 +188,19 @@ def test_what_no_one_foresaw_is_found_in_the_log_by_its_number(
     def broken() -> None:
         raise RuntimeError("a secret")
 
+    caplog.handler.setFormatter(TextLines())
     app = application("test", "", [router], (), lambda: shops)
     with TestClient(app, raise_server_exceptions=False) as client:
         answer = client.get("/broken?key=hidden")
     assert (answer.status_code, answer.headers["content-type"]) == (500, PROBLEM)
     assert "secret" not in answer.text and "Traceback" not in answer.text
     assert answer.headers.items() >= {name.lower(): text for name, text in HEADERS.items()}.items()
-    number = re.search(r"under ([0-9a-f]{12})", answer.json()["detail"])
+    number = re.search(r"under ([0-9a-f]{32})", answer.json()["detail"])
     assert number
-    (record,) = [r for r in caplog.records if number[1] in r.getMessage()]
-    assert "a secret" in logging.Formatter().format(record)
-    assert "hidden" not in record.getMessage()
+    assert answer.headers["x-correlation-id"] == number[1]
+    assert f"GET /broken failed correlation_id={number[1]}\nTraceback" in caplog.text
+    assert "a secret" in caplog.text
+    assert "hidden" not in caplog.text
 
 
 def test_what_fails_before_any_route_is_told_in_the_same_way(

@@ -1,0 +1,36 @@
+"""The log of workers and of beat: Celery chooses level and file, the lines are ours."""
+
+import logging
+from typing import Any
+
+from celery import Task
+from celery.signals import (
+    after_setup_logger,
+    after_setup_task_logger,
+    task_postrun,
+    task_prerun,
+)
+
+from pipeline.logs import facts_of_task, lines, work_at
+from pipeline.settings import settings
+
+
+@after_setup_logger.connect
+@after_setup_task_logger.connect
+def write_our_lines(logger: logging.Logger, **_: Any) -> None:
+    """Give the handlers that Celery has made our lines."""
+    for handler in logger.handlers:
+        handler.setFormatter(lines(settings().log_format))
+
+
+@task_prerun.connect
+def begin(task: Task, **_: Any) -> None:
+    """What this thread writes from now on is about the run that begins."""
+    request = task.request
+    work_at(facts_of_task(task.name, request.id, request.root_id or request.id, request.args))
+
+
+@task_postrun.connect
+def end(**_: Any) -> None:
+    """The thread works at nothing until its next run."""
+    work_at({})
