@@ -56,6 +56,12 @@ export function watchFeedback(results) {
     if (waiting.length >= MOST_IN_BATCH) send();
   }
 
+  // Whoever clicks on a picture has seen it, however short a time it was there.
+  function clicked(element) {
+    record("impression", element);
+    record("click", element);
+  }
+
   // New results are on the page.
   function begin() {
     observer.disconnect();
@@ -95,8 +101,8 @@ export function watchFeedback(results) {
   results.addEventListener("click", (event) => {
     const thumb = event.target.closest("[data-show]");
     const look = event.target.closest(".slide > img, .why > summary, [data-compare]");
-    if (thumb) record("click", thumb);
-    else if (look) record("click", look.closest(".card").querySelector("[data-slide]:not([hidden])"));
+    if (thumb) clicked(thumb);
+    else if (look) clicked(look.closest(".card").querySelector("[data-slide]:not([hidden])"));
   });
   begin();
   return begin;
