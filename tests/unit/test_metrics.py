@@ -279,6 +279,7 @@ def test_the_dashboard_shows_what_operators_ask_for() -> None:
     shown = " ".join(expressions())
     for name in (
         "queue_depth",
+        "oldest_message_seconds",
         "stage_seconds_bucket",
         "stage_outcomes_total",
         "dead_letters_total",
