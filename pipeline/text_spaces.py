@@ -10,6 +10,7 @@ short.
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from filelock import FileLock
@@ -97,10 +98,13 @@ def publish(objects: ObjectStore, folder: Path, version: int) -> str:
         The name of the model and of its space, which no other model will ever have.
     """
     contents = {name: (folder / name).read_bytes() for name in FILES}
-    digest = hashlib.sha256(b"".join(hashlib.sha256(c).digest() for c in contents.values()))
-    name = f"text{version}.{digest.hexdigest()[:12]}"
+    name = _named(version, contents)
     for file, content in contents.items():
-        objects.put(_key(name, file), content)
+        key = _key(name, file)
+        if objects.exists(key) and objects.get(key) != content:
+            # Damaged: what is there would stay.
+            objects.delete(key)
+        objects.put(key, content)
     return name
 
 
@@ -109,6 +113,7 @@ def fetch(objects: ObjectStore, name: str, models: Path) -> Path:
 
     Raises:
         ObjectMissing: it was never published here.
+        ConfigurationError: what lies under its name is another model, or damaged.
     """
     folder = models / name
     if folder.is_dir():
@@ -118,8 +123,14 @@ def fetch(objects: ObjectStore, name: str, models: Path) -> Path:
         if not folder.is_dir():
             started = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=models))
             try:
-                for file in FILES:
-                    (started / file).write_bytes(objects.get(_key(name, file)))
+                contents = {file: objects.get(_key(name, file)) for file in FILES}
+                if _named(version_of(name), contents) != name:
+                    raise ConfigurationError(
+                        f"what is published as {name} is not that model; "
+                        "`justlens retrain reembed` publishes it again"
+                    )
+                for file, content in contents.items():
+                    (started / file).write_bytes(content)
                 started.chmod(0o755)
                 started.rename(folder)
             finally:
@@ -134,6 +145,12 @@ def withdraw(objects: ObjectStore, name: str) -> None:
     """Remove a published model, if it is there."""
     for file in FILES:
         objects.delete(_key(name, file))
+
+
+def _named(version: int, contents: Mapping[str, bytes]) -> str:
+    """The name that a model's files have together."""
+    digests = b"".join(hashlib.sha256(contents[file]).digest() for file in FILES)
+    return f"text{version}.{hashlib.sha256(digests).hexdigest()[:12]}"
 
 
 def _key(name: str, file: str) -> str:

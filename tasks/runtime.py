@@ -9,7 +9,7 @@ import models
 from models.base import Model
 from models.errors import ModelError
 from pipeline.embeddings import TextEmbeddings
-from pipeline.errors import ObjectMissing
+from pipeline.errors import ConfigurationError, ObjectMissing
 from pipeline.pixel_budget import PixelBudget
 from pipeline.rescoring import Rescoring, Space
 from pipeline.scoring import Scorer
@@ -124,7 +124,7 @@ class Runtime:
         for name in spaces.retrained:
             try:
                 found.append(self.rescoring(name))
-            except (ObjectMissing, ModelError) as error:
+            except (ObjectMissing, ConfigurationError, ModelError) as error:
                 if name == spaces.serving:
                     raise
                 log.warning("nothing is written into the space of %s: %s", name, error)

@@ -114,6 +114,17 @@ class TestPublishedModels:
         assert publish(objects, tmp_path / "a", 3) == first
         assert publish(objects, self.files(tmp_path / "b", "others"), 3) != first
 
+    def test_that_were_changed_are_not_used(self, tmp_path):
+        objects = FolderObjects(f"file://{tmp_path}/objects", "")
+        name = publish(objects, self.files(tmp_path / "a", "weights"), 3)
+        objects.delete(f"models/{name}/model.onnx")
+        objects.put(f"models/{name}/model.onnx", b"others")
+        with pytest.raises(ConfigurationError, match="not that model"):
+            fetch(objects, name, tmp_path / "models")
+        assert not list((tmp_path / "models").glob("*text*/"))
+        publish(objects, tmp_path / "a", 3)
+        assert fetch(objects, name, tmp_path / "models").name == name
+
     def test_do_not_fill_the_disk_of_a_machine(self, tmp_path):
         objects = FolderObjects(f"file://{tmp_path}/objects", "")
         names = []
