@@ -12,7 +12,7 @@ from pipeline.backup.carrying import Carried, carry
 from pipeline.backup.folder import BackUp, back_up
 from pipeline.backup.parts import StoresSource, stores_by_part
 from pipeline.broker import EmbeddedBroker
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, JustLensError
 from pipeline.settings import Settings, of_file, settings
 from pipeline.stores import Stores, open_stores
 
@@ -22,7 +22,10 @@ ADDRESSES = ("documents_url", "relational_url", "objects_url", "vectors_url", "e
 def backup(folder: Path, *, json_output: bool) -> None:
     """Write the stores of the settings to a folder."""
     with _opened(settings()) as stores, counting() as step:
-        manifest = back_up(StoresSource(stores), stores_by_part(stores), folder, step)
+        try:
+            manifest = back_up(StoresSource(stores), stores_by_part(stores), folder, step)
+        except OSError as error:
+            raise JustLensError(f"the back-up is not whole: {error}") from error
     counts = {part: file.rows for part, file in manifest.files.items()}
     if json_output:
         told = manifest.model_dump(exclude={"files"})

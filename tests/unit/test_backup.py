@@ -18,7 +18,7 @@ from pipeline.backup.parts import StoresSource, stores_by_part
 from pipeline.broker import EmbeddedBroker
 from pipeline.consistency import Consistency
 from pipeline.dead_letters import Parking
-from pipeline.errors import BackUpDamaged, ConfigurationError, StoresNotEmpty
+from pipeline.errors import BackUpDamaged, ConfigurationError, JustLensError, StoresNotEmpty
 from pipeline.forgetting import Forgetting
 from pipeline.ingest import Intake
 from pipeline.queues import QUEUES
@@ -311,6 +311,14 @@ class TestCommands:
         assert everything(target) == everything(source)
         assert isinstance(run(tmp_path / "target", "restore", folder).exception, StoresNotEmpty)
         assert run(tmp_path / "target", "restore", folder, "--merge").exit_code == 0
+
+    def test_a_folder_that_cannot_be_written_to_is_named(
+        self, run: Callable[..., Result], source: Stores, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").write_text("")
+        told = run(tmp_path / "source", "backup", str(tmp_path / "file" / "folder"))
+        assert isinstance(told.exception, JustLensError)
+        assert str(tmp_path / "file") in str(told.exception)
 
     def test_a_damaged_object_is_exit_status_1(
         self, run: Callable[..., Result], folder: Path, tmp_path: Path

@@ -8,11 +8,13 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.catalogue import Reason, Rules
+from pipeline.errors import ConfigurationError
 from pipeline.settings import (
     IMAGE_TEXT_ENCODERS,
     SERVICES,
     SOCKET_PATH_LIMIT,
     Settings,
+    of_file,
     socket_path,
 )
 
@@ -145,3 +147,22 @@ def test_events_lie_with_the_relational_server_and_else_in_a_file_of_their_own()
     assert Settings(profile="services").events_url == SERVICES["relational_url"]
     apart = Settings(profile="services", events_url="mysql+pymysql://u@db/events")
     assert apart.events_url == "mysql+pymysql://u@db/events"
+
+
+class TestOfAFile:
+    def test_what_it_does_not_say_is_not_taken_from_the_environment(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("JUSTLENS_DOCUMENTS_URL", "sqlite:////here.db")
+        path = tmp_path / "there.env"
+        path.write_text(
+            "# there\nJUSTLENS_PROFILE=services\nJUSTLENS_OBJECTS_URL='file:///there'\n"
+        )
+        there = of_file(path)
+        assert there.documents_url == SERVICES["documents_url"]
+        assert there.objects_url == "file:///there"
+
+    def test_a_value_that_cannot_work_is_named_and_not_shown(self, tmp_path):
+        path = tmp_path / "there.env"
+        path.write_text("JUSTLENS_PROFILE=secret\n")
+        with pytest.raises(ConfigurationError, match="JUSTLENS_PROFILE") as told:
+            of_file(path)
+        assert "secret" not in str(told.value)

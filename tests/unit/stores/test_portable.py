@@ -117,6 +117,33 @@ def test_an_image_that_was_added_goes_on_like_any_other(documents, other):
     assert not documents.patch_metadata("B2", 1, 1, {"alt_text": "late"})
 
 
+def test_an_image_is_carried_as_it_stood_at_one_moment(documents, monkeypatch):
+    fill(documents)
+    read = documents.metadata
+
+    def replaced_before_it_is_read(keys):
+        monkeypatch.setattr(documents, "metadata", read)
+        documents.accept_image(photo("newer"))
+        documents.patch_metadata("B1", 7, 3, {"tags": ["newer"]})
+        return read(keys)
+
+    monkeypatch.setattr(documents, "metadata", replaced_before_it_is_read)
+    found, *_ = (row for row in documents.every_row("images") if row["image"]["product_id"] == 7)
+    assert (found["image"]["generation"], found["image"]["sha256"]) == (3, "newer")
+    assert found["metadata"]["tags"] == ["newer"]
+    assert found["relevance"] == []
+
+
+def test_what_an_earlier_photo_has_left_is_not_carried(documents, monkeypatch):
+    fill(documents)
+    (known,) = documents.metadata([("B1", 7)]).values()
+    late = {("B1", 7): known.model_copy(update={"generation": 1})}
+    monkeypatch.setattr(documents, "metadata", lambda keys: late)
+    found, *_ = (row for row in documents.every_row("images") if row["image"]["product_id"] == 7)
+    assert found["metadata"] is None
+    assert len(found["relevance"]) == 5
+
+
 def test_a_directory_is_carried_over_and_its_processes_see_new_names(
     directory, tmp_path, monkeypatch
 ):
