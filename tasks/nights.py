@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextvars import copy_context
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,11 @@ class GoOn(Job):
             # Celery's own goes on to the next message.
             request = copy(self.request)
             self._working = threading.Thread(
-                target=self._go_on, args=(here, request), name="night", daemon=True
+                # What it logs is still about this run.
+                target=copy_context().run,
+                args=(self._go_on, here, request),
+                name="night",
+                daemon=True,
             )
             self._working.start()
         return {"run": night.run, "step": night.step.value}

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 
 from pipeline.errors import JustLensError
@@ -117,7 +118,9 @@ class Shadow:
         if not self._room.acquire(blocking=False):
             SHADOWED.labels("dropped").inc()
             return
-        self._thread.submit(self._record, pair, question, page, seconds)
+        # What it logs is still about this request.
+        in_context = copy_context().run
+        self._thread.submit(in_context, self._record, pair, question, page, seconds)
 
     def close(self) -> None:
         """Finish the comparison that is being made, and forget the others."""

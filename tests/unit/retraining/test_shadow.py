@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from pipeline.errors import StoreUnavailable
+from pipeline.logs import TextLines, working_at
 from pipeline.retraining.comparison import Comparison, Question
 from pipeline.retraining.shadow import Pair, Shadow, takes
 from tests.unit.retraining.pages import page
@@ -105,6 +106,18 @@ def test_a_challenger_that_fails_is_recorded_and_asked_again(shadowed, error, ca
     assert [one.error for one in shadowed.records] == [type(error).__name__] * 2
     assert shadowed.records[0].likeness is None
     assert "champion@2" in caplog.text
+
+
+def test_its_failure_is_logged_under_the_request_that_was_answered(shadowed, caplog) -> None:
+    def fail(question: Question):
+        raise StoreUnavailable("it is away")
+
+    shadowed.answer = fail
+    caplog.handler.setFormatter(TextLines())
+    with working_at({"correlation_id": "search-1"}):
+        shadowed.shadow.offer(ASKED, OURS, 0.1)
+    until(lambda: shadowed.records)
+    assert caplog.text.endswith("it is away correlation_id=search-1\n")
 
 
 def test_a_challenger_that_does_without_its_model_has_failed(shadowed) -> None:
