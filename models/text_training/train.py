@@ -36,6 +36,9 @@ MOST_COPIES = 4
 METRIC = "score"
 """MRR@10 and rank correlation of the check, added up."""
 
+SPREAD = "standard_error"
+"""Of the MRR@10 of a check."""
+
 LATER_IS_BETTER = 1e-9
 LOST = -2.0
 """Below any score: the weights are no numbers any more."""
@@ -52,7 +55,7 @@ class Lesson:
     replay:
         Pairs with people's scores; empty: texts of the examples keep the cosines that they had.
     check:
-        What is searched for after each pass. The best weights by it are kept.
+        What is searched for after each pass, by which weights are chosen.
     check_pairs:
         The rank correlation on these pairs counts beside that; may be empty.
     """
@@ -89,7 +92,7 @@ def train(
     threads: int,
     on_step: OnStep = lambda done, total: None,
 ) -> Outcome:
-    """Trains the sentence-transformers model in `source`; `folder/model` holds the best weights.
+    """Trains the sentence-transformers model in `source`; `folder/model` holds the chosen weights.
 
     Called again with the same lesson and recipe after it was killed, it goes on from its last
     checkpoint. Takes a GPU where torch finds one.
@@ -168,12 +171,12 @@ def train(
     latest = _latest(checkpoints)
     trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     state = trainer.state
-    assert state.best_model_checkpoint is not None and state.best_metric is not None
-    _keep(Path(state.best_model_checkpoint), source, recipe.trained, folder / "model")
+    chosen = _chosen(state, checkpoints)
+    _keep(chosen, source, recipe.trained, folder / "model")
     return Outcome(
         steps=state.global_step,
-        best_step=int(Path(state.best_model_checkpoint).name.rpartition("-")[2]),
-        best_score=float(state.best_metric),
+        best_step=_step(chosen),
+        best_score=_checks(state)[_step(chosen)][METRIC],
         device=str(model.device),
         curve=[_measured(entry) for entry in state.log_history],
     )
@@ -276,14 +279,16 @@ def _check(lesson: Lesson) -> Any:
         ) -> dict[str, float]:
             encode = encoder(model)
             try:
-                found = {"mrr": float(reciprocal_ranks(encode, lesson.check).mean())}
+                ranks = reciprocal_ranks(encode, lesson.check)
+                found = {"mrr": float(ranks.mean())}
                 if lesson.check_pairs:
                     found["spearman"] = similarity(encode, lesson.check_pairs).spearman
             except UnsuitableWeights:
                 # A training that diverges is no failure of its run: its model is refused.
                 return {METRIC: LOST}
             # Of equal ones the later is the better: its steps were smaller.
-            return {**found, METRIC: sum(found.values()) + steps * LATER_IS_BETTER}
+            score = sum(found.values()) + steps * LATER_IS_BETTER
+            return {**found, SPREAD: float(ranks.std() / math.sqrt(ranks.size)), METRIC: score}
 
     return Check()
 
@@ -303,9 +308,7 @@ def _latest(checkpoints: Path) -> Path | None:
 
     The trainer writes its state behind everything else.
     """
-    found = sorted(
-        checkpoints.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2])
-    )
+    found = sorted(checkpoints.glob("checkpoint-*"), key=_step)
     complete = []
     for path in found:
         try:
@@ -315,6 +318,31 @@ def _latest(checkpoints: Path) -> Path | None:
         else:
             complete.append(path)
     return complete[-1] if complete else None
+
+
+def _chosen(state: Any, checkpoints: Path) -> Path:
+    """The last weights, unless those with the best score are better by more than chance.
+
+    A check of some dozen queries goes up and down by itself, and the last steps are the smallest:
+    what is within a standard error of the best is taken for as good (Breiman et al. 1984,
+    Classification and Regression Trees, section 3.4.3).
+    """
+    best, last = Path(state.best_model_checkpoint), _latest(checkpoints)
+    checks = _checks(state)
+    least = checks[_step(best)][METRIC] - checks[_step(best)].get(SPREAD, 0.0)
+    if last is None or checks.get(_step(last), {METRIC: LOST})[METRIC] < least:
+        return best
+    return last
+
+
+def _checks(state: Any) -> dict[int, dict[str, float]]:
+    """What each check has measured, by its step."""
+    measured = map(_measured, state.log_history)
+    return {int(one["step"]): one for one in measured if METRIC in one}
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def _keep(best: Path, source: Path, share: float, target: Path) -> None:
