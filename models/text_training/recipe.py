@@ -51,7 +51,7 @@ class Recipe:
     scale: float = 20.0
     noise: float = 0.1
     replay: float = 1.0
-    trained: float = 0.6
+    trained: float = 0.67
     patience: int = 3
 
     def __post_init__(self) -> None:
