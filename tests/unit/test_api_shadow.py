@@ -112,4 +112,4 @@ def test_an_application_that_is_started_again_compares_again(shadowed: Services)
     for count in (1, 2):
         with TestClient(create(lambda: shadowed)) as client:
             client.get("/v1/relevance/cafe")
-            recorded(shadowed, count)
+            assert len(recorded(shadowed, count)) == count

@@ -143,9 +143,11 @@ def test_a_store_that_is_away_loses_the_record_and_nothing_else(shadowed) -> Non
     shadowed.shadow._save = away
     shadowed.shadow.offer(ASKED, OURS, 0.1)
     until(lambda: count("lost") == before + 1)
+    assert shadowed.records == []
     shadowed.shadow._save = kept
     shadowed.shadow.offer(ASKED, OURS, 0.1)
     until(lambda: shadowed.records)
+    assert [one.question for one in shadowed.records] == [ASKED.key]
 
 
 def test_without_a_challenger_nothing_is_done(shadowed) -> None:
