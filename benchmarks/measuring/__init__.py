@@ -5,20 +5,86 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import psutil
 
 RESAMPLES = 2000
 
+FULL = os.environ.get("FULL") == "1"
+"""Whether the sizes are the large ones, and not those that fit into twenty minutes together."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One claim, measured: a row of the table that all benchmarks make together.
+
+    Attributes
+    ----------
+    ours, baseline:
+        In `unit`, from the same run.
+    ratio, spread:
+        Ours to the baseline, and its 95 % interval.
+    better:
+        Whether a higher ratio is better, or a lower one.
+    target:
+        The ratio that is claimed; of `ours` instead where `target_of` says so.
+    """
+
+    name: str
+    ours: float
+    baseline: float
+    ratio: float
+    spread: tuple[float, float]
+    unit: str
+    better: Literal["higher", "lower"]
+    target: float
+    target_of: Literal["ratio", "ours"] = "ratio"
+
+    @property
+    def holds(self) -> bool:
+        """Whether what is claimed was measured."""
+        found = self.ratio if self.target_of == "ratio" else self.ours
+        return found >= self.target if self.better == "higher" else found <= self.target
+
+    def row(self) -> dict[str, Any]:
+        """What is written of it."""
+        return {**asdict(self), "holds": self.holds}
+
+
+def entry(
+    name: str,
+    ours: Sequence[float],
+    baseline: Sequence[float],
+    unit: str,
+    better: Literal["higher", "lower"],
+    target: float,
+    target_of: Literal["ratio", "ours"] = "ratio",
+) -> Entry:
+    """An entry of repeated measurements in `unit`: medians, their ratio and its interval."""
+    found = ratio(ours, baseline)
+    return Entry(
+        name,
+        round(float(np.median(ours)), 3),
+        round(float(np.median(baseline)), 3),
+        found["ratio"],
+        (found["low"], found["high"]),
+        unit,
+        better,
+        target,
+        target_of,
+    )
+
 
 def arguments(description: str) -> argparse.Namespace:
     """The options that every benchmark has."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures here, too")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw them there, as SVG")
     return parser.parse_args()
 
 
@@ -64,12 +130,26 @@ def ratio(claim: Sequence[float], baseline: Sequence[float]) -> dict[str, float]
     }
 
 
-def report(title: str, results: Mapping[str, Any], lines: Sequence[str], path: Path | None) -> None:
+def report(
+    title: str,
+    results: Mapping[str, Any],
+    lines: Sequence[str],
+    path: Path | None,
+    entries: Sequence[Entry] = (),
+) -> None:
     """Print what was measured; write all of it as JSON where that was asked for."""
     print(title)
     for part in ("machine", "versions", "sizes"):
         print(f"  {part}: " + ", ".join(f"{name} {value}" for name, value in results[part].items()))
     for line in lines:
         print(f"  {line}")
+    for one in entries:
+        print(
+            f"  {one.name}: {one.ours:g} to {one.baseline:g} {one.unit}, ratio {one.ratio:.3f} "
+            f"({one.spread[0]:.3f} to {one.spread[1]:.3f}), target of {one.target_of} "
+            f"{one.target:g}, {one.better} is better: {'holds' if one.holds else 'does not hold'}"
+        )
     if path:
-        path.write_text(json.dumps({"benchmark": title, **results}, indent=2) + "\n")
+        rows = [one.row() for one in entries]
+        whole = {"benchmark": title, **results, "entries": rows}
+        path.write_text(json.dumps(whole, indent=2) + "\n")
