@@ -14,27 +14,19 @@ One process answers, then two: as many as there are cores, which the client has 
 import asyncio
 import gzip
 import itertools
-import json
-import os
-import random
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
-import psutil
 from fastapi import APIRouter, FastAPI, Query
 from measuring import arguments, directory, figures, machine, ratio, report, versions
 from measuring.asking import StoreSeconds, ask
 from measuring.directory import BUSINESSES, CATEGORIES, PHOTOS, UNLISTED, VOCABULARY, WANTED
+from measuring.serving import WARM_UP, Server, open_loop
 
 from api import relevancy
 from api.relevancy import OneBusiness, PageRequest, Wanted
 from api.wiring import Services, ServicesOf, application
-from cli.processes import web
 from pipeline.graph import Sender
 from pipeline.messages import DocId
 from pipeline.serving import Page
@@ -42,11 +34,8 @@ from pipeline.settings import Settings
 
 LIMIT = 10
 REQUESTS = 150
-WARM_UP = 20
 RATE = 20.0
 LOOP_SECONDS = 30.0
-START_SECONDS = 120.0
-READY_IN_A_ROW = 20
 
 ONE = "/v1/relevance/shop-0"
 PAGE = "/v1/relevance"
@@ -131,103 +120,6 @@ def _check(content: bytes, ready: bytes) -> None:
     assert abs(sizes[0] - sizes[1]) < 0.02 * sizes[1], sizes
 
 
-class Server:
-    """The relevancy application in processes of its own, started as `justlens up` starts it.
-
-    Args:
-        place: the folder of the stores.
-        processes: how many answer.
-    """
-
-    def __init__(self, place: Path, processes: int) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        started = web(
-            Settings(data_dir=place, api_processes=processes), "api.relevancy:app", self.port
-        )
-        self._process = subprocess.Popen(
-            started.command,
-            env={**os.environ, **started.environment, "JUSTLENS_DATA_DIR": str(place)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    def __enter__(self) -> "Server":
-        # Each time a new connection, which any of the processes may take.
-        in_a_row, deadline = 0, time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            in_a_row = in_a_row + 1 if self._is_ready() else 0
-            if in_a_row == READY_IN_A_ROW:
-                return self
-            time.sleep(0.05)
-        self.__exit__()
-        raise RuntimeError("the server did not become ready")
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait()
-
-    def resident_mb(self) -> float:
-        """Memory in use of the process that uses most, in MB."""
-        server = psutil.Process(self._process.pid)
-        return max(
-            process.memory_info().rss / 1e6
-            for process in (server, *server.children(recursive=True))
-        )
-
-    def _is_ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/ready").json()["status"] == "ready"
-        except httpx.TransportError:
-            return False
-
-
-async def open_loop(server: Server, requests: Iterator[tuple[str, object]]) -> list[float]:
-    """Seconds from when each request was due until its answer was there."""
-    dice = random.Random(3)
-    seconds: list[float] = []
-
-    async def one(path: str, body: object, due: float) -> None:
-        await answered(server.port, path, body)
-        seconds.append(time.perf_counter() - due)
-
-    for _ in range(WARM_UP):
-        await one(*next(requests), time.perf_counter())
-    seconds.clear()
-    due = time.perf_counter()
-    until = due + LOOP_SECONDS
-    # However late an answer is, it counts.
-    async with asyncio.TaskGroup() as tasks:
-        while (due := due + dice.expovariate(RATE)) < until:
-            path, body = next(requests)
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            tasks.create_task(one(path, body, due))
-    return seconds
-
-
-async def answered(port: int, path: str, body: object) -> None:
-    """Wait for the whole answer to a request, on a connection that whichever process is free takes.
-
-    In few steps: a client for people would take a good part of the server's cores.
-    """
-    content = json.dumps(body).encode()
-    lines = (
-        f"POST {path} HTTP/1.1",
-        "Host: localhost",
-        "Connection: close",
-        "Accept-Encoding: gzip",
-        "Content-Type: application/json",
-        f"Content-Length: {len(content)}",
-    )
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write("\r\n".join((*lines, "", "")).encode() + content)
-    answer = await reader.read()
-    writer.close()
-    assert answer.startswith(b"HTTP/1.1 200 "), answer[:200]
-
-
 def main() -> None:
     """Measure and report."""
     options = arguments(__doc__ or "")
@@ -242,7 +134,9 @@ def main() -> None:
         for processes in (1, 2):
             with Server(place, processes) as server:
                 loops[str(processes)] = {
-                    case: figures(asyncio.run(open_loop(server, asked[case])))
+                    case: figures(
+                        asyncio.run(open_loop(server.port, asked[case], RATE, LOOP_SECONDS))
+                    )
                     for case in ("page_category", "page_query")
                 }
                 resident = max(resident, server.resident_mb())
