@@ -30,6 +30,11 @@ STAGE_SECONDS = Histogram(
 STAGE_OUTCOMES = Counter(
     "justlens_stage_outcomes", "Runs of a stage by how they ended.", ("stage", "outcome")
 )
+STAGE_CPU_SECONDS = Counter(
+    "justlens_stage_cpu_seconds",
+    "Time on a core of a stage's runs in their own threads, without the forward passes they share.",
+    ("stage",),
+)
 QUEUE_WAIT_SECONDS = Histogram(
     "justlens_queue_wait_seconds",
     "From when a message was due to the start of its run, by the clocks of two machines.",

@@ -22,6 +22,7 @@ from pipeline.metrics import (
     IMAGES_IN_FLIGHT,
     QUEUE_WAIT_SECONDS,
     RETRIES,
+    STAGE_CPU_SECONDS,
     STAGE_OUTCOMES,
     STAGE_SECONDS,
     waited_seconds,
@@ -69,7 +70,7 @@ def stop_serving(**_: Any) -> None:
 @task_prerun.connect
 def begin(task: Task, **_: Any) -> None:
     """A run begins."""
-    _thread.began = time.perf_counter()
+    _thread.began, _thread.cpu_began = time.perf_counter(), time.thread_time()
     IMAGES_IN_FLIGHT.labels(task.name).inc()
     waited = waited_seconds(task.request, time.time())
     if waited is not None:
@@ -84,6 +85,7 @@ def end(task: Task, retval: Any, state: str, **_: Any) -> None:
     IMAGES_IN_FLIGHT.labels(task.name).dec()
     STAGE_OUTCOMES.labels(*labels).inc()
     STAGE_SECONDS.labels(*labels).observe(time.perf_counter() - _thread.began)
+    STAGE_CPU_SECONDS.labels(task.name).inc(time.thread_time() - _thread.cpu_began)
 
 
 @task_retry.connect

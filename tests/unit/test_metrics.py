@@ -76,6 +76,18 @@ def test_a_run_is_timed_under_the_outcome_that_it_tells(
     assert 0.02 <= value("stage_seconds_sum", stage=name, outcome=outcome) < 5
 
 
+def test_a_runs_time_on_a_core_is_apart_from_its_waiting(app: Celery) -> None:
+    @app.task(name="computes and waits")
+    def run() -> None:
+        until = time.thread_time() + 0.02
+        while time.thread_time() < until:
+            pass
+        time.sleep(0.2)
+
+    run.apply()
+    assert 0.02 <= value("stage_cpu_seconds_total", stage="computes and waits") < 0.2
+
+
 def test_a_run_that_raises_has_stopped(app: Celery) -> None:
     @app.task(name="raises")
     def raises() -> None:
