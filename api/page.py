@@ -6,12 +6,12 @@ the part with the results anew and show, compare and explain pictures in place.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
+from starlette.concurrency import run_in_threadpool
 
 from api.capture import Capture, CaptureOf
 from api.html import TEMPLATES, render
@@ -101,7 +101,7 @@ class Results:
 
 
 @router.get("/", response_class=HTMLResponse)
-def whole(
+async def whole(
     request: Request,
     services: ServicesOf,
     capture: CaptureOf,
@@ -109,11 +109,11 @@ def whole(
     page: Number = 1,
 ) -> HTMLResponse:
     """The page, with the results of the query that is in its address."""
-    return _render(request, services, capture, "page.html", query, page)
+    return await _render(request, services, capture, "page.html", query, page)
 
 
 @router.get("/results", response_class=HTMLResponse)
-def part(
+async def part(
     request: Request,
     services: ServicesOf,
     capture: CaptureOf,
@@ -121,10 +121,10 @@ def part(
     page: Number = 1,
 ) -> HTMLResponse:
     """The results alone, for a page that is open already."""
-    return _render(request, services, capture, "results.html", query, page)
+    return await _render(request, services, capture, "results.html", query, page)
 
 
-def _render(
+async def _render(
     request: Request,
     services: Services,
     capture: Capture,
@@ -132,22 +132,21 @@ def _render(
     query: str,
     number: int,
 ) -> HTMLResponse:
-    status, trouble, results = HTTPStatus.OK, "", None
-    try:
+    def rendered() -> HTMLResponse:
         results = _results(services, query.strip(), number)
         # Further pages answer what was asked for before.
         if number == 1:
             capture(results.page.resolution)
+        context = {"results": results, "query": query.strip(), "trouble": ""}
+        return render(request, services, template, context)
+
+    try:
+        async with services.turns.turn():
+            return await run_in_threadpool(rendered)
     except JustLensError as error:
-        status, trouble = status_of(error), str(error)
-    return render(
-        request,
-        services,
-        template,
-        {"results": results, "query": query.strip(), "trouble": trouble},
-        status,
-        retry_after(status),
-    )
+        context = {"results": None, "query": query.strip(), "trouble": str(error)}
+        status = status_of(error)
+        return render(request, services, template, context, status, retry_after(status))
 
 
 def _results(services: Services, query: str, number: int) -> Results:

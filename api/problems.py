@@ -22,6 +22,7 @@ from pipeline.errors import (
     PurgeFailed,
     PurgeRefused,
     StoreUnavailable,
+    TooBusy,
     UndecodableImage,
     UnknownBusiness,
     UnknownImage,
@@ -44,6 +45,7 @@ STATUSES: Mapping[type[JustLensError], HTTPStatus] = {
     UndecodableImage: HTTPStatus.UNPROCESSABLE_ENTITY,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     BrokerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    TooBusy: HTTPStatus.SERVICE_UNAVAILABLE,
     PurgeFailed: HTTPStatus.SERVICE_UNAVAILABLE,
     PurgeRefused: HTTPStatus.SERVICE_UNAVAILABLE,
     ConfigurationError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -57,6 +59,7 @@ TITLES: Mapping[type[JustLensError], str] = {
     UndecodableImage: "Not an image that can be decoded",
     StoreUnavailable: "A store is not available",
     BrokerUnavailable: "The broker is not available",
+    TooBusy: "Too much is asked for at once",
     PurgeFailed: "The CDN is not available",
     PurgeRefused: "The CDN refuses to purge",
     ConfigurationError: "The service is not set up right",
@@ -148,7 +151,8 @@ async def pipeline_error(request: Request, error: Exception) -> JSONResponse:
     status = status_of(error)
     if kind is None:
         return await _unexpected(request, error)
-    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+    # Who is too busy has no time to say so in the log; the figures do.
+    if status is HTTPStatus.SERVICE_UNAVAILABLE and not isinstance(error, TooBusy):
         log.error("%s %s: %s", request.method, request.url.path, error)
     return problem(
         request,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from api import events, reference
 from api.capture import CaptureOf
 from api.problems import UNREADABLE, problem_responses
+from api.turns import TURN
 from api.wiring import ServicesOf, application
 from pipeline.messages import CatId, DocId
 from pipeline.queries import LONGEST_QUERY, Resolution
@@ -73,6 +74,7 @@ class Suggestions(BaseModel):
 @router.get(
     "/relevance/{docid}",
     summary="The pictures of one business",
+    dependencies=[TURN],
     responses=problem_responses(
         HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE
     ),
@@ -97,6 +99,7 @@ def of_business(
 @router.post(
     "/relevance",
     summary="The pictures of a page of businesses",
+    dependencies=[TURN],
     responses=UNREADABLE
     | problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
 )

@@ -27,6 +27,7 @@ from api.hosts import Hosts
 from api.rate_limits import RateLimits
 from api.servings import Answering, Servings
 from api.shields import Cors, SecurityHeaders
+from api.turns import Turns
 from api.visitors import Visitors
 from models.errors import ModelError
 from models.image_text import ImageTextEncoder
@@ -123,6 +124,11 @@ class Services:
     def rate_limits(self) -> RateLimits:
         """How often they may ask."""
         return RateLimits(self.settings)
+
+    @cached_property
+    def turns(self) -> Turns:
+        """At making pages."""
+        return Turns(self.settings.pages_at_once, self.settings.pages_waiting)
 
     @cached_property
     def text_encoder(self) -> TextEncoder:

@@ -111,6 +111,10 @@ class UnknownImage(JustLensError):
     """The business has no image under that id."""
 
 
+class TooBusy(JustLensError):
+    """More pages are asked for at once than can be answered in good time."""
+
+
 class BackUpDamaged(JustLensError):
     """A back-up is not whole, or a file of it is not as it was written."""
 

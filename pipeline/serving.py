@@ -133,8 +133,6 @@ class Serving:
         self._settings = settings
         self._scorer: tuple[str, Scorer] | None = None
         self._lock = threading.Lock()
-        # Threads share one interpreter: of many pages at once each takes as long as all of them.
-        self._turns = threading.BoundedSemaphore(settings.pages_at_once)
         self.resolver = QueryResolver(stores.directory, text, pieces, cache=settings.model_dir)
 
     @property
@@ -191,12 +189,7 @@ class Serving:
             StoreUnavailable: documents cannot be read. Categories, vectors and models are done
                 without: ``degraded`` says so.
         """
-        with self._turns:
-            return self._page(list(dict.fromkeys(docids)), category, catid, query, limit)
-
-    def _page(
-        self, docids: Sequence[str], category: str, catid: int | None, query: str, limit: int
-    ) -> Page:
+        docids = list(dict.fromkeys(docids))
         known = self._stores.documents.businesses(docids)
         degraded: list[str] = []
         try:

@@ -354,6 +354,9 @@ class Settings(BaseSettings):
         description="Pages that a process makes at the same time; the others wait their turn.",
         ge=1,
     )
+    pages_waiting: int = Field(
+        32, description="Most pages that wait; further ones are turned away with 503.", ge=0
+    )
     carousel_size: int = 6
     carousel_lambda: float = Field(
         0.7,

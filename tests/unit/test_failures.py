@@ -28,7 +28,7 @@ SETTINGS = Settings(max_retries=3, outage_retries=20, retry_delay=2.0)
 RUNBOOK = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 # Answers to people, which no stage raises, and bases that nobody raises.
 NOT_PARKED = {
-    *("JustLensError", "PermanentError", "UnknownBusiness", "UnknownImage"),
+    *("JustLensError", "PermanentError", "TooBusy", "UnknownBusiness", "UnknownImage"),
     *("BackUpDamaged", "StoresNotEmpty"),
 }
 
