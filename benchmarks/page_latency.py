@@ -67,7 +67,9 @@ def with_baselines(services: Services, docids: list[str]) -> FastAPI:
         "page_query": services.serving.page(docids, query="cofee shops", limit=LIMIT),
         "page_live": services.serving.page(docids, category=UNLISTED, limit=LIMIT),
     }
-    one = relevancy.of_business(services, "shop-0", Wanted(category=WANTED, limit=LIMIT))
+    one = relevancy.of_business(
+        services, lambda _: None, "shop-0", Wanted(category=WANTED, limit=LIMIT)
+    )
 
     @router.post("/{case}")
     def a_page(services: ServicesOf, case: str, page: PageRequest) -> Page:

@@ -36,7 +36,7 @@ async def ask(app: FastAPI, path: str, body: object = None) -> tuple[float, byte
         "scheme": "http",
         "query_string": query.encode(),
         "headers": [
-            (b"host", b"benchmark"),
+            (b"host", b"localhost"),
             (b"accept-encoding", b"gzip"),
             (b"content-type", b"application/json"),
             (b"content-length", str(len(content)).encode()),
