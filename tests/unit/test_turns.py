@@ -108,5 +108,5 @@ def test_a_person_whose_page_is_turned_away_reads_why(busy: TestClient) -> None:
 
 def test_what_is_no_page_is_answered_meanwhile(busy: TestClient) -> None:
     assert busy.get("/health").status_code == 200
-    assert busy.get("/v1/suggest", params={"q": "cof"}).json()["suggestions"] == ["Coffee Shops"]
+    assert "Coffee Shops" in busy.get("/v1/suggest", params={"q": "cof"}).json()["suggestions"]
     assert busy.get("/v1/catalogue/cafe/images").status_code == 200
