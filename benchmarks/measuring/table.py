@@ -1,0 +1,141 @@
+"""The one table of all benchmarks: as rows, as Markdown, in the README, as a plot."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+BEGIN, END = "<!-- measured -->", "<!-- end of measured -->"
+COLUMNS = ("what", "", "ours", "baseline", "unit", "ratio (95 %)", "target", "holds")
+
+MEANING = {
+    "graph_rabbitmq": "photos through six stages that cost nothing, RabbitMQ, to a bare canvas",
+    "graph_embedded": "the same on the embedded broker",
+    "queue_image_text": "image-text worker, to a plain batched loop",
+    "queue_enhance": "enhancement worker, to a plain batched loop",
+    "enhance_cpu": "enhancing on a CPU, to the best of other runtimes",
+    "text_int8": "128 sentences in int8, to sentence-transformers in fp32",
+    "text_small": "128 sentences with the small encoder, to sentence-transformers in fp32",
+    "describer": "describing through Triton, to tritonclient's own loop",
+    "page_category": "a page for a category, to handing it out ready-made",
+    "page_query": "a page for a new query, to handing it out ready-made",
+    "growth_page": "a page as the directory grows, to the smallest",
+    "growth_image": "processing a photo as the directory grows, to the smallest",
+    "soak_memory": "memory under load, at the end to the beginning",
+    "planner": "throughput as planned, to a run",
+}
+"""The claims in the order of the table, and what each compares. Others come after them."""
+
+
+def ordered(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows in the order of the table."""
+    places = {name: place for place, name in enumerate(MEANING)}
+    return sorted(rows, key=lambda row: (places.get(row["name"], len(places)), row["name"]))
+
+
+def number(value: float) -> str:
+    """Three significant digits, and all of a whole number."""
+    if not math.isfinite(value):
+        return "-"
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}"
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table, without a newline at its end."""
+    lines = [COLUMNS, ("---",) * len(COLUMNS)]
+    for row in ordered(rows):
+        sign = "≥" if row["better"] == "higher" else "≤"
+        unit = f" {row['unit']}" if row["target_of"] == "ours" else ""
+        lines.append(
+            (
+                f"`{row['name']}`",
+                MEANING.get(row["name"], ""),
+                number(row["ours"]),
+                number(row["baseline"]),
+                row["unit"],
+                f"{row['ratio']:.3f} ({row['spread'][0]:.3f} to {row['spread'][1]:.3f})",
+                f"{sign} {row['target']:g}{unit}",
+                "yes" if row["holds"] else "**no**",
+            )
+        )
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def in_page(page: str, content: str) -> str:
+    """A page with `content` between the markers. Raises `ValueError` where there are none."""
+    found = re.subn(
+        f"(?<={re.escape(BEGIN)}\n).*?(?={re.escape(END)})",
+        lambda _: f"\n{content}\n\n",
+        page,
+        flags=re.DOTALL,
+    )
+    if found[1] != 1:
+        raise ValueError(f"the page has no lines {BEGIN} and {END}, or several")
+    return found[0]
+
+
+def write(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Rows as JSON, a row a line, so that a change of one is a change of one line."""
+    lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in ordered(rows))
+    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+
+
+def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Every ratio with its interval, as a multiple of its target; one panel a direction."""
+    from .plots import save, subplots
+
+    # What cannot be drawn on a logarithmic scale is left to the table.
+    drawn = [row for row in ordered(rows) if row["ratio"] > 0 and _target(row) > 0]
+    parts = {
+        better: [row for row in drawn if row["better"] == better] for better in ("higher", "lower")
+    }
+    parts = {better: part for better, part in parts.items() if part}
+    if not parts:
+        return
+    figure, panels = subplots(
+        len(parts),
+        1,
+        figsize=(8, 1.2 + 0.36 * len(drawn) + 0.8 * len(parts)),
+        sharex=True,
+        squeeze=False,
+        height_ratios=[len(part) + 1 for part in parts.values()],
+    )
+    for panel, (better, part) in zip(panels[:, 0], parts.items(), strict=True):
+        for place, row in enumerate(part):
+            target = _target(row)
+            middle = row["ratio"] / target
+            ends = [max(end / target, 2**-10) for end in row["spread"]]
+            colour = "tab:blue" if row["holds"] else "tab:red"
+            panel.plot(ends, [place, place], color=colour, linewidth=2)
+            panel.plot([middle], [place], "o", color=colour)
+            panel.annotate(
+                f"{row['ratio']:.2f}",
+                (middle, place),
+                xytext=(0, 6),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+            )
+        panel.axvline(1, color="black", linewidth=1)
+        panel.set_xscale("log", base=2)
+        panel.set_yticks(range(len(part)), [row["name"] for row in part])
+        panel.set_ylim(len(part) - 0.3, -0.9)
+        panel.set_title(f"{better} is better", loc="left", fontsize=10)
+        panel.grid(axis="x", alpha=0.3)
+    panels[-1, 0].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    panels[-1, 0].set_xlabel(
+        "ratio to the baseline, as a multiple of its target (beside the point: the ratio itself)"
+    )
+    save(figure, path)
+
+
+def _target(row: Mapping[str, Any]) -> float:
+    """What is claimed, as a ratio."""
+    if row["target_of"] == "ratio":
+        return float(row["target"])
+    return float(row["target"] / row["baseline"]) if row["baseline"] else math.nan
