@@ -6,38 +6,26 @@ connections of its own, and on SQLite a file of its own: a page does not wait fo
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
-    Connection,
     Double,
     Index,
-    Insert,
     Integer,
     MetaData,
     String,
     Subquery,
     Table,
-    and_,
-    bindparam,
     case,
-    delete,
     func,
-    insert,
-    or_,
     select,
 )
-from sqlalchemy.dialects import sqlite
 
 from pipeline.feedback import AskedFor, Chosen, Click, Event, Shown
 from pipeline.queries import LONGEST_QUERY
-from pipeline.stores.database import EVENTS_SETTING, SqlStore
-
-# Short transactions let other writers by.
-FORGOTTEN_AT_ONCE = 1000
+from pipeline.stores.recorded import RecordedStore
 
 EVENT_TABLES = MetaData()
 
@@ -66,7 +54,7 @@ _IMPRESSIONS = func.sum(case((_events.c.kind == "impression", 1), else_=0))
 _CLICKS = func.sum(case((_events.c.kind == "click", 1), else_=0))
 
 
-class Events(SqlStore):
+class Events(RecordedStore):
     """Keeps events, and counts them. All methods may raise ``StoreUnavailable``.
 
     Counts read the events of their period and no others, by an index. A picture does not count as
@@ -74,7 +62,7 @@ class Events(SqlStore):
     """
 
     def __init__(self, url: str) -> None:
-        super().__init__(url, EVENT_TABLES, EVENTS_SETTING)
+        super().__init__(url, _events)
 
     def save(self, events: Sequence[Event]) -> int:
         """How many were new; all are on the disk when it returns.
@@ -91,7 +79,8 @@ class Events(SqlStore):
             for event in reversed(events)
         }
         # In one order, so that transactions that hold the same ids do not wait for each other.
-        return self._database.write(_insert, [rows[key] for key in sorted(rows)]) if rows else 0
+        ordered = [rows[key] for key in sorted(rows)]
+        return self._database.write(self._add_new, ordered) if rows else 0
 
     def shown(self, since: float, docid: str = "") -> list[Shown]:
         """Counts by place and source of what happened since a time, of all or of one business."""
@@ -166,44 +155,10 @@ class Events(SqlStore):
         """Clicks for queries, recorded from a time on and before another, in that order, read in
         pages.
         """
-        recorded_at, event_id = _events.c.recorded_at, _events.c.event_id
-        after: ColumnElement[float] = bindparam("recorded_at")
-        behind: ColumnElement[str] = bindparam("event_id")
-        others = (_events.c[name] for name in Click._fields)
-        query = (
-            select(recorded_at, event_id, *others)
-            .where(or_(recorded_at > after, and_(recorded_at == after, event_id > behind)))
-            .where(recorded_at >= since, recorded_at < until)
-            .where(_events.c.kind == "click", _events.c.query != "")
-            .order_by(recorded_at, event_id)
-        )
-        for row in self._database.walk(query, {"recorded_at": since, "event_id": ""}):
-            yield Click(*tuple(row)[2:])
-
-    def forget(self, before: float) -> int:
-        """Remove what was recorded before a time; how many events those were."""
-        count = 0
-        while forgotten := self._database.write(_forget, before):
-            count += forgotten
-        return count
-
-    # life
-
-
-def _insert(connection: Connection, rows: list[dict[str, Any]]) -> int:
-    statement: Insert = sqlite.insert(_events).on_conflict_do_nothing()
-    if connection.dialect.name != "sqlite":
-        # IGNORE would also let pass, cut off, what is too long: an event's fields are bounded.
-        statement = insert(_events).prefix_with("IGNORE")
-    counting = {"preserve_rowcount": True}
-    return connection.execute(statement, rows, execution_options=counting).rowcount
-
-
-def _forget(connection: Connection, before: float) -> int:
-    some = select(_events.c.event_id).where(_events.c.recorded_at < before).limit(FORGOTTEN_AT_ONCE)
-    ids = connection.execute(some).scalars().all()
-    connection.execute(delete(_events).where(_events.c.event_id.in_(ids)))
-    return len(ids)
+        columns = [_events.c[name] for name in Click._fields]
+        for_query = (_events.c.kind == "click", _events.c.query != "")
+        for row in self._recorded(since, until, columns, *for_query):
+            yield Click(*row)
 
 
 def _happened(since: float, docid: str) -> list[ColumnElement[bool]]:

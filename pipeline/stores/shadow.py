@@ -23,7 +23,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    delete,
     func,
     select,
 )
@@ -31,14 +30,11 @@ from sqlalchemy.dialects import mysql, sqlite
 
 from pipeline.queries import LONGEST_QUERY
 from pipeline.retraining.comparison import Comparison, Likeness
-from pipeline.stores.database import EVENTS_SETTING, SqlStore
+from pipeline.stores.recorded import RecordedStore
 
 LONGEST_IDENTITY = 128
 # The newest so many say what the older ones would.
 MOST_READ = 5000
-# Short transactions let other writers by.
-FORGOTTEN_AT_ONCE = 1000
-
 SHADOW_TABLES = MetaData()
 
 # On a server it is made by the migrations of the relational store.
@@ -82,11 +78,11 @@ class Compared:
     last_at: float
 
 
-class ShadowRecords(SqlStore):
+class ShadowRecords(RecordedStore):
     """Keeps comparisons. All methods may raise ``StoreUnavailable``."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(url, SHADOW_TABLES, EVENTS_SETTING)
+        super().__init__(url, _shadow)
 
     def save(self, comparisons: Sequence[Comparison]) -> None:
         """Keep them; that of a replay takes the place of an earlier one of the same question."""
@@ -119,13 +115,6 @@ class ShadowRecords(SqlStore):
             found = [Compared(*row) for row in connection.execute(query)]
         return sorted(found, key=lambda one: one.last_at, reverse=True)
 
-    def forget(self, before: float) -> int:
-        """Remove what was recorded before a time; how many comparisons those were."""
-        count = 0
-        while forgotten := self._database.write(_forget, before):
-            count += forgotten
-        return count
-
 
 def _save(connection: Connection, rows: dict[str, dict[str, Any]]) -> None:
     # In one order, so that transactions that hold the same ids do not wait for each other.
@@ -136,14 +125,6 @@ def _save(connection: Connection, rows: dict[str, dict[str, Any]]) -> None:
         return
     newer = mysql.insert(_shadow)
     connection.execute(newer.on_duplicate_key_update(dict(newer.inserted.items())), ordered)
-
-
-def _forget(connection: Connection, before: float) -> int:
-    key = _shadow.c.comparison_id
-    some = select(key).where(_shadow.c.recorded_at < before).limit(FORGOTTEN_AT_ONCE)
-    ids = connection.execute(some).scalars().all()
-    connection.execute(delete(_shadow).where(key.in_(ids)))
-    return len(ids)
 
 
 def _id(one: Comparison) -> str:

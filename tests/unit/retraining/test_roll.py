@@ -106,7 +106,7 @@ def test_a_roll_that_was_cut_off_is_done_again_to_the_same_object(stores, monkey
 @pytest.mark.usefixtures("hour")
 def test_a_roll_cut_off_before_the_rows_went_does_not_write_them_twice(stores, monkeypatch):
     with monkeypatch.context() as then, pytest.raises(StoreUnavailable):
-        then.setattr("pipeline.stores.queries._forget", of_an_hour)
+        then.setattr(stores.queries, "forget", of_an_hour)
         roll(stores, days=180, now=closed())
     assert roll(stores, days=180, now=closed(2)).hours == 0
     assert len(rows(stores)) == 4
@@ -117,7 +117,7 @@ def gone(*_):
     raise StoreUnavailable("gone")
 
 
-def of_an_hour(_, before: float) -> int:
+def of_an_hour(before: float) -> int:
     if before > FOUR:
         gone()
     return 0

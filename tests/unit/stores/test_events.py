@@ -155,7 +155,7 @@ class TestQueries:
 
 
 def test_what_was_recorded_before_a_time_is_forgotten(events, monkeypatch):
-    monkeypatch.setattr("pipeline.stores.events.FORGOTTEN_AT_ONCE", 2)
+    monkeypatch.setattr("pipeline.stores.recorded.FORGOTTEN_AT_ONCE", 2)
     events.save([event(f"e{number}", occurred_at=1.0) for number in range(5)])
     assert events.forget(time.time() - 3600) == 0
     assert events.forget(time.time() + 1) == 5

@@ -45,7 +45,7 @@ def test_queries_are_read_by_when_they_were_recorded_page_by_page(queries, monke
 
 
 def test_what_was_recorded_before_a_time_is_forgotten(queries, monkeypatch):
-    monkeypatch.setattr("pipeline.stores.queries.FORGOTTEN_AT_ONCE", 2)
+    monkeypatch.setattr("pipeline.stores.recorded.FORGOTTEN_AT_ONCE", 2)
     queries.save([typed(f"{number}") for number in range(5)])
     assert queries.forget(time.time() - 3600) == 0
     assert queries.forget(time.time() + 1) == 5

@@ -81,7 +81,7 @@ def test_models_that_were_compared_are_told_the_last_ones_first(shadow):
 
 
 def test_what_was_recorded_before_a_time_is_forgotten(shadow, monkeypatch):
-    monkeypatch.setattr("pipeline.stores.shadow.FORGOTTEN_AT_ONCE", 2)
+    monkeypatch.setattr("pipeline.stores.recorded.FORGOTTEN_AT_ONCE", 2)
     shadow.save([comparison(recorded_at=at) for at in (1.0, 2.0, 3.0, 4.0, 5.0)])
     assert shadow.forget(5.0) == 4
     assert [one.recorded_at for one in recorded(shadow)] == [5.0]
