@@ -1,7 +1,6 @@
 """``justlens backup``, ``restore`` and ``move``: a directory as files, and to other stores."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import typer
@@ -13,15 +12,15 @@ from pipeline.backup.folder import BackUp, back_up
 from pipeline.backup.parts import StoresSource, stores_by_part
 from pipeline.broker import EmbeddedBroker
 from pipeline.errors import ConfigurationError, JustLensError
-from pipeline.settings import Settings, of_file, settings
-from pipeline.stores import Stores, open_stores
+from pipeline.settings import of_file, settings
+from pipeline.stores import open_stores
 
 ADDRESSES = ("documents_url", "relational_url", "objects_url", "vectors_url", "events_url")
 
 
 def backup(folder: Path, *, json_output: bool) -> None:
     """Write the stores of the settings to a folder."""
-    with _opened(settings()) as stores, counting() as step:
+    with closing(open_stores(settings())) as stores, counting() as step:
         try:
             manifest = back_up(StoresSource(stores), stores_by_part(stores), folder, step)
         except OSError as error:
@@ -43,7 +42,7 @@ def restore(folder: Path, *, merge: bool, json_output: bool) -> None:
     source = BackUp(folder)
     source.check()
     totals = {part: file.rows for part, file in source.manifest.files.items()}
-    with _opened(settings()) as stores, counting(totals) as step:
+    with closing(open_stores(settings())) as stores, counting(totals) as step:
         carried = carry(source, stores, merge=merge, step=step)
     _tell(carried, json_output=json_output)
 
@@ -62,7 +61,11 @@ def move(target: Path, *, merge: bool, json_output: bool) -> None:
             f"processes of {here.data_dir} are running, and what they write from now on would "
             "stay behind; end `justlens up` and all workers first"
         )
-    with _opened(here) as stores, _opened(there) as others, counting() as step:
+    with (
+        closing(open_stores(here)) as stores,
+        closing(open_stores(there)) as others,
+        counting() as step,
+    ):
         source = StoresSource(stores, here.documents_url.rpartition("@")[2])
         carried = carry(source, others, merge=merge, step=step)
     _tell(carried, json_output=json_output)
@@ -86,15 +89,6 @@ def _tell(carried: Carried, *, json_output: bool) -> None:
     if carried.refused:
         err.print("All the rest is there. The same command again adds what is missing.")
         raise typer.Exit(1)
-
-
-@contextmanager
-def _opened(chosen: Settings) -> Iterator[Stores]:
-    stores = open_stores(chosen)
-    try:
-        yield stores
-    finally:
-        stores.close()
 
 
 def _print(counts: dict[str, int], left_out: dict[str, int]) -> None:

@@ -1,8 +1,8 @@
 """``justlens doctor --consistency``: whether objects, rows and vectors of the images agree."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict
 
 import typer
@@ -32,7 +32,7 @@ def consistency(*, mend: bool, grace: float, json_output: bool) -> None:
     counts: Counter[Kind] = Counter()
     mended: Counter[Kind] = Counter()
     shown: dict[Kind, list[Finding]] = {}
-    with _opened(chosen) as stores, counting() as step:
+    with closing(open_stores(chosen)) as stores, counting() as step:
         check = _check(chosen, stores, mend, grace, step)
         for finding in check.findings(mend=mend):
             counts[finding.kind] += 1
@@ -91,15 +91,6 @@ def _depths(sender: Sender, mend: bool) -> Mapping[str, int]:
             raise
         err.print(f"[yellow]no image counts as waiting:[/] {error}", highlight=False)
         return {}
-
-
-@contextmanager
-def _opened(chosen: Settings) -> Iterator[Stores]:
-    stores = open_stores(chosen)
-    try:
-        yield stores
-    finally:
-        stores.close()
 
 
 def _print(

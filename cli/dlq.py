@@ -1,8 +1,8 @@
 """``justlens dlq``: what was parked, and what to do about it."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from rich.table import Table
@@ -51,7 +51,7 @@ class Filters:
 
 def show_list(filters: Filters, *, limit: int, json_output: bool) -> None:
     """Dead letters, newest first, and how many there are by their causes."""
-    with _stores() as stores:
+    with closing(open_stores(settings())) as stores:
         letters = stores.documents.dead_letters(limit, **filters.wanted())
         counts = stores.documents.count_dead_letters(**filters.wanted())
     if json_output:
@@ -80,7 +80,7 @@ def show_list(filters: Filters, *, limit: int, json_output: bool) -> None:
 
 def show_one(key: str, *, json_output: bool) -> None:
     """One dead letter, whole."""
-    with _stores() as stores:
+    with closing(open_stores(settings())) as stores:
         (letter,) = _named(stores, [key])
     if json_output:
         print_json(letter.model_dump(mode="json"))
@@ -92,7 +92,7 @@ def show_one(key: str, *, json_output: bool) -> None:
 
 def replay(keys: Sequence[str], filters: Filters, *, json_output: bool) -> None:
     """Send dead letters again: those named, or all that fit the filters."""
-    with _stores() as stores:
+    with closing(open_stores(settings())) as stores:
         letters = _chosen(stores, keys, filters)
         results = _replayer(stores).replay(letters)
     if json_output:
@@ -106,22 +106,13 @@ def replay(keys: Sequence[str], filters: Filters, *, json_output: bool) -> None:
 
 def drop(keys: Sequence[str], filters: Filters, *, json_output: bool) -> None:
     """Forget dead letters: those named, or all that fit the filters."""
-    with _stores() as stores:
+    with closing(open_stores(settings())) as stores:
         letters = _chosen(stores, keys, filters)
         count = _replayer(stores).drop(letters)
     if json_output:
         print_json({"dropped": count})
     else:
         out.print(f"{count} dropped.")
-
-
-@contextmanager
-def _stores() -> Iterator[Stores]:
-    stores = open_stores(settings())
-    try:
-        yield stores
-    finally:
-        stores.close()
 
 
 def _replayer(stores: Stores) -> Replayer:

@@ -142,6 +142,19 @@ def drop(reason: Reason, by: By, json_output: Json = False) -> None:
     drop(reason, by, json_output=json_output)
 
 
+PreparedFolder = Annotated[
+    Path | None, typer.Argument(help="A folder of `justlens retrain prepare`.")
+]
+ReplayedPairs = Annotated[
+    Path | None,
+    typer.Option(help="STS CSV, keeps general similarity.  [JUSTLENS_RETRAIN_REPLAY]"),
+]
+Threads = Annotated[int | None, typer.Option(help="Of the training.  [JUSTLENS_THREADS]", min=1)]
+Niceness = Annotated[
+    int, typer.Option("--nice", help="0 to 19: how far serving goes first.", min=0, max=19)
+]
+
+
 @retrain_app.command(
     "run",
     epilog="Examples: `justlens retrain run var/retraining/2026-11-26` - `justlens retrain run "
@@ -149,9 +162,7 @@ def drop(reason: Reason, by: By, json_output: Json = False) -> None:
     "`justlens retrain run --resume 1-4f1c09aa31be`",
 )
 def run(
-    prepared: Annotated[
-        Path | None, typer.Argument(help="A folder of `justlens retrain prepare`.")
-    ] = None,
+    prepared: PreparedFolder = None,
     logs: Annotated[
         Path | None, typer.Option(help="Triplets to learn from: JSON Lines, anchor and positive.")
     ] = None,
@@ -166,10 +177,7 @@ def run(
         Path | None,
         typer.Option(help="Texts and counts (JSON Lines) for the tokenizer.  [the logs]"),
     ] = None,
-    replay: Annotated[
-        Path | None,
-        typer.Option(help="STS CSV, keeps general similarity.  [JUSTLENS_RETRAIN_REPLAY]"),
-    ] = None,
+    replay: ReplayedPairs = None,
     sts: Annotated[
         Path | None, typer.Option(help="STS CSV to measure on.  [JUSTLENS_RETRAIN_STS]")
     ] = None,
@@ -189,12 +197,8 @@ def run(
             "--out", help="Put the sentence-transformers folder here, too; it must not exist."
         ),
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="Of the training.  [JUSTLENS_THREADS]", min=1)
-    ] = None,
-    niceness: Annotated[
-        int, typer.Option("--nice", help="0 to 19: how far serving goes first.", min=0, max=19)
-    ] = 10,
+    threads: Threads = None,
+    niceness: Niceness = 10,
     json_output: Json = False,
 ) -> None:
     """Retrain the champion, measure it, and make it the challenger if it meets the rule.
@@ -222,28 +226,19 @@ def run(
 )
 def search(
     target: Annotated[Path, typer.Option("--out", help="The recipe that is written, as TOML.")],
-    prepared: Annotated[
-        Path | None, typer.Argument(help="A folder of `justlens retrain prepare`.")
-    ] = None,
+    prepared: PreparedFolder = None,
     logs: Annotated[Path | None, typer.Option(help="Triplets to learn from.")] = None,
     dev: Annotated[Path | None, typer.Option(help="As of `run`.")] = None,
     test: Annotated[Path | None, typer.Option(help="As of `run`; it is not looked at.")] = None,
-    replay: Annotated[
-        Path | None,
-        typer.Option(help="STS CSV, keeps general similarity.  [JUSTLENS_RETRAIN_REPLAY]"),
-    ] = None,
+    replay: ReplayedPairs = None,
     recipe: Annotated[
         Path | None, typer.Option(help="Where to start from.  [JUSTLENS_RETRAIN_RECIPE]")
     ] = None,
     trials: Annotated[int, typer.Option(help="Trainings, those before a kill included.", min=1)] = (
         8
     ),
-    threads: Annotated[
-        int | None, typer.Option(help="Of the training.  [JUSTLENS_THREADS]", min=1)
-    ] = None,
-    niceness: Annotated[
-        int, typer.Option("--nice", help="0 to 19: how far serving goes first.", min=0, max=19)
-    ] = 10,
+    threads: Threads = None,
+    niceness: Niceness = 10,
     json_output: Json = False,
 ) -> None:
     """Look for a recipe that trains better, by a few trainings; the same call again goes on."""

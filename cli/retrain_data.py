@@ -1,8 +1,8 @@
 """``justlens retrain capture`` and ``prepare``: the data that the text model is trained on."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from tasks.runtime import Runtime
 def capture(*, json_output: bool) -> None:
     """Write the hours of queries that are over to the object store."""
     chosen = settings()
-    with _runtime() as here, progress() as bars:
+    with closing(Runtime(settings())) as here, progress() as bars:
         bar = bars.add_task("hours", total=None, note="")
 
         def step(hour: float) -> None:
@@ -42,7 +42,7 @@ def prepare(
     files: Sequence[Path], *, run: str, days: int | None, seed: int, log: bool, json_output: bool
 ) -> None:
     """Prepare the data of a run, and print its card."""
-    with _runtime() as here, progress() as bars:
+    with closing(Runtime(settings())) as here, progress() as bars:
         known: dict[str, Any] = {}
 
         def step(name: str, done: int, total: int) -> None:
@@ -87,12 +87,3 @@ def _show(card: dict[str, Any]) -> None:
     strata.add_section()
     strata.add_row("rows", *(str(part["rows"]) for part in card["parts"].values()))
     out.print(strata)
-
-
-@contextmanager
-def _runtime() -> Iterator[Runtime]:
-    here = Runtime(settings())
-    try:
-        yield here
-    finally:
-        here.close()

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -123,11 +123,8 @@ def _settings(threads: int | None) -> Settings:
 
 
 def _remember(retraining: Retraining, chosen: Settings) -> None:
-    stores = open_stores(chosen)
-    try:
+    with closing(open_stores(chosen)) as stores:
         remember(stores.documents, retraining.trial())
-    finally:
-        stores.close()
 
 
 def _with_bars(retraining: Retraining) -> Report:
