@@ -12,12 +12,12 @@ from typing import Any
 
 from rich.table import Table
 
-from cli.intake import Batch, Outcome, Photo, categories_from
-from cli.output import out, print_json, progress
+from cli.intake import categories_from, take_in
+from cli.output import out, print_json
 from cli.processes import System, data_folder, free_port
+from pipeline.backfill import Outcome, Photo
 from pipeline.errors import JustLensError
 from pipeline.numbers import file_number
-from pipeline.queues import Lane
 from pipeline.records import Business, Category
 from pipeline.stores import open_stores
 
@@ -158,14 +158,8 @@ def site(port: int = 0, shops: Sequence[Shop] = SHOPS, name: str = "demo") -> It
         with system.running():
             stores = open_stores(settings)
             stores.directory.add_vocabulary(VOCABULARY)
-            batch = Batch(stores, settings)
             businesses, photos = _taken_in(shops)
-            with progress() as bars:
-                outcomes = batch.submit(
-                    businesses, photos, force=False, lane=Lane.INTERACTIVE, progress=bars
-                )
-                if not outcomes:
-                    outcomes = batch.wait(photos, bars)
+            outcomes = take_in(stores, settings, businesses, photos)
             stores.close()
             yield Site(system, photos, outcomes)
 

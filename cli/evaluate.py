@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 
 from cli.ingest import read_vocabulary
-from cli.intake import Batch, Photo, read_json
-from cli.output import out, print_json, progress
+from cli.intake import read_json, take_in
+from cli.output import out, print_json
 from cli.processes import System, data_folder, free_port
+from pipeline.backfill import Photo
 from pipeline.errors import JustLensError
-from pipeline.queues import Lane
 from pipeline.records import Business, Category
 from pipeline.settings import Settings
 from pipeline.stores import open_stores
@@ -66,13 +66,7 @@ def evaluate(folder: Path, *, rename: Path | None, json_output: bool) -> None:
         names = folder / "categories.txt"
         if names.exists():
             stores.directory.add_vocabulary(read_vocabulary(names))
-        batch = Batch(stores, chosen)
-        with progress() as bars:
-            outcomes = batch.submit(
-                businesses, photos, force=False, lane=Lane.INTERACTIVE, progress=bars
-            )
-            refused = {outcome.photo.key for outcome in outcomes}
-            outcomes += batch.wait([p for p in photos if p.key not in refused], bars)
+        outcomes = take_in(stores, chosen, businesses, photos)
         stores.close()
         with system.client() as client:
             orders = _ask(client, pairs)

@@ -63,7 +63,8 @@ def up(
 
 @app.command(
     epilog="Examples: `justlens ingest photos/ --docid shop-1 --name 'Corner Cafe' "
-    "--category 'Coffee Shops'` - `justlens ingest catalogue.csv`"
+    "--category 'Coffee Shops'` - `justlens ingest catalogue.csv` - "
+    "`justlens ingest catalogue.csv --in-flight 500 --no-wait`"
 )
 def ingest(
     sources: Annotated[
@@ -81,13 +82,34 @@ def ingest(
     vocabulary: Annotated[
         Path | None, typer.Option(help="A file with all category names of the directory.")
     ] = None,
+    lane: Annotated[
+        Literal["auto", "interactive", "bulk"],
+        typer.Option(help="bulk lets uploads go first; auto: bulk for a CSV file and many photos."),
+    ] = "auto",
+    in_flight: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Most messages in the queues and workers at a time; an image is up to two.  "
+            "[JUSTLENS_INGEST_IN_FLIGHT, 2000]",
+        ),
+    ] = None,
+    refused: Annotated[
+        Path | None,
+        typer.Option(
+            help="File for the rows that cannot be taken in.  [the CSV file's name, .refused.csv]"
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option(help="Enhance even what is large enough.")] = False,
-    wait: Annotated[bool, typer.Option(help="Wait until all photos are through.")] = True,
+    wait: Annotated[
+        bool, typer.Option(help="Wait until all photos are through; else until all are in a queue.")
+    ] = True,
     json_output: Json = False,
 ) -> None:
     """Take photos in and wait until they are through; the same call again goes on where it was.
 
-    Starts the system for as long as it takes, when it does not run.
+    A CSV file may have any length: rows are read as there is room for them in the queues. Starts
+    the system for as long as it takes, when it does not run.
     """
     from cli.ingest import ingest
 
@@ -97,6 +119,9 @@ def ingest(
         name=name,
         categories=category or [],
         vocabulary=vocabulary,
+        lane=lane,
+        in_flight=in_flight,
+        refused=refused,
         force=force,
         wait=wait,
         json_output=json_output,

@@ -1,13 +1,13 @@
 """What waits in each queue, its dead letters included, asked of the broker."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from amqp.exceptions import NotFound
 from celery import Celery
 from kombu import Connection
 
-from pipeline.queues import QUEUES, Lane, error_queue, lane_queue
+from pipeline.queues import QUEUES, Lane, Stage, error_queue, lane_queue
 from pipeline.topology import UNROUTED_QUEUE, asking
 
 # The lane of a queue without lanes.
@@ -26,10 +26,17 @@ def backlog(app: Celery) -> Backlog:
     Raises:
         BrokerUnavailable: the broker cannot be asked.
     """
-    with asking(app) as connection:
-        embedded = connection.transport.driver_type == "redis"
-        counts = (_in_lists if embedded else _in_queues)(connection)
+    counts = _counts(app, _NAMES.values())
     return {key: counts[name] for key, name in _NAMES.items()}
+
+
+def waiting(app: Celery, lane: Lane) -> int:
+    """Messages that wait in a lane of all stages together.
+
+    Raises:
+        BrokerUnavailable: the broker cannot be asked.
+    """
+    return sum(_counts(app, [lane_queue(stage.value, lane) for stage in Stage]).values())
 
 
 def depths(waiting: Backlog) -> Mapping[str, int]:
@@ -37,9 +44,14 @@ def depths(waiting: Backlog) -> Mapping[str, int]:
     return {queue: sum(waiting[queue, lane.name.lower()] for lane in Lane) for queue in QUEUES}
 
 
-def _in_lists(connection: Connection) -> dict[str, int]:
+def _counts(app: Celery, names: Iterable[str]) -> dict[str, int]:
+    with asking(app) as connection:
+        embedded = connection.transport.driver_type == "redis"
+        return (_in_lists if embedded else _in_queues)(connection, list(names))
+
+
+def _in_lists(connection: Connection, names: list[str]) -> dict[str, int]:
     """On the Redis transport a queue is a list, which exists while it holds some."""
-    names = list(_NAMES.values())
     channel: Any = connection.default_channel
     with channel.client.pipeline(transaction=False) as pipe:
         for name in names:
@@ -47,8 +59,8 @@ def _in_lists(connection: Connection) -> dict[str, int]:
         return dict(zip(names, pipe.execute(), strict=True))
 
 
-def _in_queues(connection: Connection) -> dict[str, int]:
-    return {name: _count(connection, name) for name in _NAMES.values()}
+def _in_queues(connection: Connection, names: list[str]) -> dict[str, int]:
+    return {name: _count(connection, name) for name in names}
 
 
 def _count(connection: Connection, queue: str) -> int:

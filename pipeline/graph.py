@@ -12,7 +12,7 @@ from amqp.exceptions import PreconditionFailed
 from celery import Celery
 from celery.canvas import Signature, chain, group
 
-from pipeline.backlog import Backlog, backlog
+from pipeline.backlog import Backlog, backlog, waiting
 from pipeline.dead_letters import CONFIRM_SECONDS
 from pipeline.error_queues import ErrorQueues
 from pipeline.errors import BrokerUnavailable, ConfigurationError
@@ -153,6 +153,10 @@ class Sender:
     def backlog(self) -> Backlog:
         """Messages that wait in each lane of each queue; see ``pipeline.backlog``."""
         return backlog(self._app)
+
+    def waiting(self, lane: Lane) -> int:
+        """Messages that wait in a lane of all stages; see ``pipeline.backlog``."""
+        return waiting(self._app, lane)
 
     def workers(self) -> dict[str, list[str]]:
         """The queues of each worker that answers; see ``pipeline.workers``."""

@@ -212,6 +212,11 @@ class Settings(BaseSettings):
     akamai_network: Literal["production", "staging"] = "production"
     akamai_action: Literal["invalidate", "delete"] = "invalidate"
 
+    ingest_in_flight: int = Field(
+        2000,
+        description="Most messages of an ingest in the queues and workers; an image is up to two.",
+        ge=2,
+    )
     stage_deadline: float = Field(300.0, description="Seconds a stage may run.")
     max_deliveries: int = Field(
         2, description="Isolated runs of a message whose worker died, before it is parked."

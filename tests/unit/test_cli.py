@@ -14,9 +14,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cli.evaluate import Pair, hit_at_1, measure, ndcg, read_listing, read_renames
-from cli.ingest import read_sources, read_vocabulary
+from cli.ingest import read_photos, read_vocabulary
 from cli.intake import categories_from
 from cli.main import app
+from pipeline.backfill import Listing
 from pipeline.errors import JustLensError
 from pipeline.numbers import category_number, file_number
 from pipeline.records import DeadLetter
@@ -26,7 +27,6 @@ from tests.fast_models import ENVIRONMENT
 from tests.pictures import encoded, plain
 
 FETCH = "FetchFailed"
-HEADER = "docid,product_id,product_url,business_name,categories\n"
 
 
 def commands(group: click.Group | None = None) -> Iterator[list[str]]:
@@ -49,12 +49,6 @@ def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[CliRunne
     settings.cache_clear()
 
 
-def csv_file(folder: Path, *lines: str, header: str = HEADER) -> Path:
-    path = folder / "catalogue.csv"
-    path.write_text(header + "".join(line + "\n" for line in lines))
-    return path
-
-
 @pytest.mark.parametrize("words", list(commands()), ids=" ".join)
 def test_every_command_explains_itself_with_an_example(words: list[str]) -> None:
     result = CliRunner().invoke(app, [*words, "--help"])
@@ -67,73 +61,27 @@ def test_a_folder_is_read_with_everything_in_it_but_hidden_files(tmp_path: Path)
     for name in ("b.jpg", "a.png", "in/c.jpg", ".hidden"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    businesses, photos = read_sources([tmp_path], "shop", "Corner", ["Cafés", "9:Bars"])
+    listing = Listing("shop", "Corner", tuple(categories_from(["Cafés", "9:Bars"])))
+    photos = read_photos([tmp_path], listing)
     assert [Path(photo.source).name for photo in photos] == ["a.png", "b.jpg", "c.jpg"]
     assert photos[2].product_id == file_number("in/c.jpg")
-    business, categories = businesses["shop"]
-    assert business.name == "Corner"
-    assert [(c.name, c.is_hot) for c in categories] == [("Cafés", True), ("Bars", False)]
-    assert categories[1].catid == 9
+    assert [photo.listing for photo in photos] == [listing] * 3
+    assert [(c.name, c.is_hot) for c in listing.categories] == [("Cafés", True), ("Bars", False)]
+    assert listing.categories[1].catid == 9
 
 
 def test_a_photo_has_the_same_number_by_itself_and_in_its_folder(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
-    _, alone = read_sources([tmp_path / "a.png"], "shop", "", [])
-    _, together = read_sources([tmp_path, tmp_path / "a.png"], "shop", "", [])
+    alone = read_photos([tmp_path / "a.png"], Listing("shop"))
+    together = read_photos([tmp_path, tmp_path / "a.png"], Listing("shop"))
     assert [photo.key for photo in together] == [photo.key for photo in alone]
 
 
 def test_photos_need_a_business_and_must_exist(tmp_path: Path) -> None:
     with pytest.raises(JustLensError, match="--docid"):
-        read_sources([tmp_path], "", "", [])
+        read_photos([tmp_path], Listing(""))
     with pytest.raises(JustLensError, match=r"no\.jpg does not exist"):
-        read_sources([tmp_path / "no.jpg"], "shop", "", [])
-
-
-def test_a_csv_file_names_businesses_and_photos(tmp_path: Path) -> None:
-    path = csv_file(
-        tmp_path,
-        "shop,1,https://a.example/1.jpg,Corner,7:Cafés|Bars",
-        "shop,2,photos/2.jpg,,",
-        "other,1,3.jpg,,",
-    )
-    businesses, photos = read_sources([path], "", "", [])
-    assert [photo.key for photo in photos] == [("shop", 1), ("shop", 2), ("other", 1)]
-    assert photos[0].source == "https://a.example/1.jpg"
-    assert photos[1].source == str(tmp_path / "photos/2.jpg")
-    assert [category.name for category in businesses["shop"][1]] == ["Cafés", "Bars"]
-    assert businesses["shop"][0].name == "Corner"
-    assert businesses["other"][0].name == "other"
-
-
-def test_a_csv_file_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
-    path = csv_file(tmp_path, "shop,1,a.jpg", header="\ufeffDocid,Product ID, Product_URL\n")
-    assert read_sources([path], "", "", [])[1][0].key == ("shop", 1)
-
-
-@pytest.mark.parametrize("bad", ["shop,x,b.jpg,,", "shop,,b.jpg,,", "shop", "shop,²,b.jpg,,"])
-def test_a_bad_number_in_a_csv_file_names_its_line(tmp_path: Path, bad: str) -> None:
-    with pytest.raises(JustLensError, match=r"catalogue\.csv, line 3: product_id"):
-        read_sources([csv_file(tmp_path, "shop,1,a.jpg,,", bad)], "", "", [])
-
-
-@pytest.mark.parametrize("line", [",2,b.jpg", "  ,2,b.jpg"])
-def test_a_csv_line_without_a_business_names_its_line(tmp_path: Path, line: str) -> None:
-    with pytest.raises(JustLensError, match=r"catalogue\.csv, line 3: docid"):
-        read_sources([csv_file(tmp_path, "shop,1,a.jpg,,", line)], "", "", [])
-
-
-def test_a_csv_file_without_a_column_names_the_column(tmp_path: Path) -> None:
-    with pytest.raises(JustLensError, match="product_url is missing"):
-        read_sources([csv_file(tmp_path, header="docid,product_id\n")], "", "", [])
-
-
-def test_a_csv_file_that_is_not_there_or_no_text_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(JustLensError, match=r"no\.csv"):
-        read_sources([tmp_path / "no.csv"], "", "", [])
-    (tmp_path / "photo.csv").write_bytes(b"\xff\xfe\x00\xd8")
-    with pytest.raises(JustLensError, match=r"photo\.csv"):
-        read_sources([tmp_path / "photo.csv"], "", "", [])
+        read_photos([tmp_path / "no.jpg"], Listing("shop"))
 
 
 def test_a_vocabulary_is_a_name_a_line(tmp_path: Path) -> None:
