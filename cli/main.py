@@ -523,6 +523,133 @@ def drop_dead_letters(
     drop(keys or [], filters, json_output=json_output)
 
 
+capacity_app = typer.Typer(
+    help="Says what a load needs: workers, machines, servers, storage, money.",
+    invoke_without_command=True,
+    rich_markup_mode="markdown",
+    epilog="Examples: `justlens capacity --images-per-day 2_000_000 --backfill 100_000_000 "
+    "--days 14` - `justlens capacity --images-per-day 50_000 --prices mine.toml --plot day.svg` - "
+    "`justlens capacity --images-per-day 2e6 --gpu example --describer example --json`",
+)
+app.add_typer(capacity_app, name="capacity")
+
+
+@capacity_app.callback()
+def capacity(
+    context: typer.Context,
+    images_per_day: Annotated[float, typer.Option(help="Uploads.", min=0)] = 0,
+    backfill: Annotated[float, typer.Option(help="Images in the bulk lane.", min=0)] = 0,
+    days: Annotated[float, typer.Option(help="Within which the backfill is through.")] = 14,
+    peak_factor: Annotated[
+        float, typer.Option(help="Uploads at the busiest moment to their mean, 1 to 2.")
+    ] = 2.0,
+    peak_hour: Annotated[float, typer.Option(help="When that is, 0 to 24.", min=0, max=24)] = 14.0,
+    profile: Annotated[
+        str,
+        typer.Option(help="The day in place of that: 24 numbers with commas, one for each hour."),
+    ] = "",
+    pages_per_second: Annotated[
+        float, typer.Option(help="Result pages at the busiest moment.", min=0)
+    ] = 0,
+    page_ms: Annotated[
+        float, typer.Option(help="On a core, of a page; 0: as the service times say.", min=0)
+    ] = 0,
+    stored: Annotated[float, typer.Option(help="Images that are there already.", min=0)] = 0,
+    keep_days: Annotated[
+        float, typer.Option(help="Days of uploads that the storage is for.", min=0)
+    ] = 365,
+    times: Annotated[
+        Path | None,
+        typer.Option("--service-times", help="That `justlens capacity measure` has written."),
+    ] = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="What nodes do and cost, as TOML; without, an example.")
+    ] = None,
+    gpu: Annotated[
+        str, typer.Option(help="Networks on GPUs: the name of a table `gpus.NAME` there.")
+    ] = "",
+    describer: Annotated[
+        str, typer.Option(help="Descriptions by Triton: a table `describers.NAME` there.")
+    ] = "",
+    utilisation: Annotated[
+        float, typer.Option(help="Most of their time that workers are planned to be busy.")
+    ] = 0.75,
+    wait: Annotated[
+        float,
+        typer.Option(help="Seconds within which 95 of 100 uploads begin each stage at the peak."),
+    ] = 5.0,
+    simulate: Annotated[
+        bool, typer.Option(help="Check the formulas by simulating the busiest moment.")
+    ] = True,
+    images: Annotated[int, typer.Option(help="That are simulated.", min=100)] = 10_000,
+    seed: Annotated[int, typer.Option(help="Of the simulation.")] = 0,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the day there, as SVG: what comes in, what waits.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Say how many workers, machines, servers, how much storage and money a load needs.
+
+    Prices and limits of servers are given in a file; docs/capacity.md tells the model.
+    """
+    if context.invoked_subcommand:
+        return
+    from cli.capacity import capacity, read_profile
+    from pipeline.capacity.demand import Demand
+    from pipeline.capacity.plan import Goal
+
+    capacity(
+        Demand(
+            images_per_day=images_per_day,
+            backfill=backfill,
+            days=days,
+            peak_factor=peak_factor,
+            peak_hour=peak_hour,
+            profile=read_profile(profile),
+            pages_per_second=pages_per_second,
+            stored=stored,
+            keep_days=keep_days,
+        ),
+        Goal(utilisation, wait),
+        times=times,
+        prices=prices,
+        gpu=gpu,
+        describer=describer,
+        page_ms=page_ms,
+        simulated=images if simulate else 0,
+        seed=seed,
+        picture=plot,
+        json_output=json_output,
+    )
+
+
+@capacity_app.command(
+    "measure",
+    epilog="Examples: `justlens capacity measure photos/ --to times.json` - "
+    "`justlens capacity measure --from http://worker-1:8001/metrics "
+    "--from http://worker-2:8001/metrics --seconds 600 --to times.json`",
+)
+def measure_capacity(
+    to: Annotated[Path, typer.Option(help="The file that is written.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="Photos as they come in, 40 or more, all different.")
+    ] = None,
+    addresses: Annotated[
+        list[str] | None,
+        typer.Option("--from", help="Where a running worker tells its figures, for each of them."),
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="How long to measure.", min=1)] = 60,
+    json_output: Json = False,
+) -> None:
+    """Measure what stages take: of photos through workers of its own, or in running workers.
+
+    Nothing else should run on the machine meanwhile.
+    """
+    from cli.capacity_measure import measure
+
+    measure(folder, addresses=addresses or [], seconds=seconds, to=to, json_output=json_output)
+
+
 app.add_typer(retrain_app, name="retrain")
 
 keys = typer.Typer(

@@ -1,0 +1,125 @@
+"""The simulation, against closed forms and against what the graph says."""
+
+import math
+import statistics
+from collections.abc import Sequence
+
+import pytest
+
+from pipeline.capacity.queueing import erlang_c, lane_waits
+from pipeline.capacity.service_times import StageTime
+from pipeline.capacity.simulation import Load, Outcome, Workers, simulate
+from pipeline.queues import Lane, Stage
+
+NOTHING = StageTime(cpu_seconds=0, scv=0)
+REST = tuple(stage for stage in Stage if stage is not Stage.ENHANCE)
+PARTS = 20
+
+
+def only(time: StageTime, *workers: Workers, load: Load, images: int, **options: float) -> Outcome:
+    """A graph whose first stage takes that time, and whose others take none."""
+    times = {**dict.fromkeys(Stage, NOTHING), Stage.ENHANCE: time}
+    others = Workers(REST, slots=1000)
+    return simulate(times, [*workers, others], load, images=images, seed=3, **options)  # type: ignore[arg-type]
+
+
+def interval(waits: Sequence[float]) -> tuple[float, float]:
+    """99.9 % interval of the mean, by the means of parts."""
+    size = len(waits) // PARTS
+    means = [statistics.fmean(waits[part * size : (part + 1) * size]) for part in range(PARTS)]
+    half = 3.88 * statistics.stdev(means) / math.sqrt(PARTS)
+    return statistics.fmean(means) - half, statistics.fmean(means) + half
+
+
+@pytest.mark.parametrize(("servers", "rate"), [(1, 0.6), (4, 3.0)])
+def test_waits_are_those_of_exponential_servers(servers: int, rate: float) -> None:
+    time = StageTime(cpu_seconds=0, wait_seconds=1, scv=1)
+    seen = only(time, Workers((Stage.ENHANCE,), servers), load=Load(interactive=rate), images=2500)
+    exact = erlang_c(servers, rate) / (servers - rate)
+    low, high = interval(seen.waits[Stage.ENHANCE, Lane.INTERACTIVE])
+    assert low < exact < high
+
+
+def test_uploads_go_before_the_backfill_as_the_formula_has_it() -> None:
+    time = StageTime(cpu_seconds=0, wait_seconds=1, scv=1)
+    load = Load(interactive=0.8, bulk=0.6)
+    seen = only(time, Workers((Stage.ENHANCE,), 2), load=load, images=2500)
+    for lane, exact in zip(Lane, lane_waits(2, 1, 1, 0.8, 0.6), strict=True):
+        low, high = interval(seen.waits[Stage.ENHANCE, lane])
+        assert low < exact < high
+
+
+def test_the_same_seed_gives_the_same_course_and_another_one_another() -> None:
+    times = dict.fromkeys(Stage, StageTime(cpu_seconds=0.1))
+    workers = [Workers(tuple(Stage), 8)]
+    rates = [
+        simulate(times, workers, Load(in_flight=8), images=60, cores=2, seed=seed).rates
+        for seed in (1, 1, 2)
+    ]
+    assert rates[0] == rates[1] != rates[2]
+
+
+def test_cores_that_all_share_bound_the_rate() -> None:
+    times = dict.fromkeys(Stage, StageTime(cpu_seconds=0.1, scv=0.2))
+    workers = [Workers((stage,), 8) for stage in Stage]
+    seen = simulate(times, workers, Load(in_flight=48), images=150, cores=2, quantum=0.05)
+    assert seen.rate == pytest.approx(2 / 0.6, rel=0.05)
+    assert seen.busy == pytest.approx(1, abs=0.02)
+    beside = simulate(
+        times, workers, Load(in_flight=48), images=150, cores=2, quantum=0.05, beside=0.2
+    )
+    assert beside.rate == pytest.approx(2 / 0.8, rel=0.05)
+
+
+def test_a_process_uses_no_more_cores_than_it_can() -> None:
+    time = StageTime(cpu_seconds=0.1, scv=0)
+    seen = only(
+        time,
+        Workers((Stage.ENHANCE,), slots=8, processes=3, cores=1),
+        load=Load(in_flight=40),
+        images=600,
+        cores=8,
+    )
+    assert seen.rate == pytest.approx(3 / 0.1, rel=0.05)
+
+
+def test_forward_passes_of_a_process_come_one_after_the_other() -> None:
+    time = StageTime(cpu_seconds=0, serial_cpu_seconds=0.1, scv=0, batch=4)
+    for processes in (1, 2):
+        seen = only(
+            time,
+            Workers((Stage.ENHANCE,), slots=8, processes=processes),
+            load=Load(in_flight=40),
+            images=400,
+            cores=8,
+        )
+        assert seen.rate == pytest.approx(processes / 0.1, rel=0.05)
+
+
+def test_a_gpu_takes_a_batch_in_the_time_of_one_pass() -> None:
+    for batch, slots, rate in ((1, 8, 2.0), (4, 8, 8.0)):
+        time = StageTime(cpu_seconds=0, gpu_seconds=0.5, scv=0, batch=batch)
+        seen = only(time, Workers((Stage.ENHANCE,), slots), load=Load(in_flight=40), images=400)
+        assert seen.rate == pytest.approx(rate, rel=0.05)
+
+
+def test_slots_that_wait_bound_the_rate_whatever_the_cores() -> None:
+    time = StageTime(cpu_seconds=0.01, wait_seconds=0.19, scv=0)
+    seen = only(time, Workers((Stage.ENHANCE,), 3), load=Load(in_flight=40), images=300, cores=2)
+    assert seen.rate == pytest.approx(3 / 0.2, rel=0.05)
+
+
+def test_tagging_and_describing_run_side_by_side_and_are_joined() -> None:
+    waiting = {Stage.TAG: 1.0, Stage.DESCRIBE: 3.0, Stage.SCORE: 1.0}
+    times = {
+        stage: StageTime(cpu_seconds=0, wait_seconds=waiting.get(stage, 0.0), scv=0)
+        for stage in Stage
+    }
+    seen = simulate(times, [Workers(tuple(Stage), 4)], Load(in_flight=1), images=50)
+    assert seen.rate == pytest.approx(1 / 4)
+
+
+def test_a_stage_that_nobody_takes_from_is_an_error() -> None:
+    times = dict.fromkeys(Stage, NOTHING)
+    with pytest.raises(ValueError, match="image_relevance_process"):
+        simulate(times, [Workers((Stage.ENHANCE,), 1)], Load(in_flight=1), images=1)
