@@ -51,8 +51,23 @@ def _in_kombus_form(item: bytes) -> dict[str, Any] | None:
 class Channel(redis.Channel):
     """Kombu's channel, which reads what it takes from a list through ``envelope``."""
 
+    _sender: Any = None
+
     def _create_client(self, asynchronous: bool = False) -> Any:
-        client = super()._create_client(asynchronous=asynchronous)
+        if asynchronous:
+            return self._create_reader()
+        # Kombu makes a client for every command, which takes longer than the command. One serves
+        # all threads, for what they share is its pool of connections.
+        if self._sender is None:
+            self._sender = super()._create_client()
+        return self._sender
+
+    def _disconnect_pools(self) -> None:
+        self._sender = None
+        super()._disconnect_pools()
+
+    def _create_reader(self) -> Any:
+        client = super()._create_client(asynchronous=True)
         parse = client.parse_response
 
         def parse_response(connection: Any, command_name: str, **options: Any) -> Any:

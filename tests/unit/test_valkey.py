@@ -2,11 +2,12 @@
 
 import base64
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pipeline.valkey import QUEUE, envelope
+from pipeline.valkey import QUEUE, Channel, envelope
 
 KOMBUS = {
     "body": base64.b64encode(b"[]").decode(),
@@ -62,3 +63,20 @@ def test_anything_else_is_the_body_of_a_message_without_headers(item: bytes) -> 
     assert base64.b64decode(found["body"]) == item
     assert found["headers"] == {}
     assert found["properties"]["delivery_info"]["routing_key"] == "image_jobs"
+
+
+def test_one_client_sends_all_commands_of_a_channel_until_its_connections_are_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kombu.transport.redis.Channel.__init__", lambda channel: None)
+    made = []
+    monkeypatch.setattr(
+        "kombu.transport.redis.Channel._create_client",
+        lambda channel, asynchronous=False: made.append(asynchronous) or SimpleNamespace(),
+    )
+    monkeypatch.setattr("kombu.transport.redis.Channel._disconnect_pools", lambda channel: None)
+    channel = Channel()
+    assert channel._create_client() is channel._create_client()
+    channel._disconnect_pools()
+    assert channel._create_client() is channel._create_client()
+    assert made == [False, False]
