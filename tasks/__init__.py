@@ -8,6 +8,7 @@ from celery import Celery
 import tasks.logs
 import tasks.metrics  # noqa: F401 - both listen to Celery's signals
 from tasks.alt_text import AltText
+from tasks.consumer import EventsTogether
 from tasks.describe import Describe
 from tasks.enhance import Enhance
 from tasks.foreign import Foreign
@@ -38,4 +39,4 @@ for task in (
     GoOn,
 ):
     app.register_task(task())
-app.steps["consumer"].add(BulkLanes)
+app.steps["consumer"].update({BulkLanes, EventsTogether})
