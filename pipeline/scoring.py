@@ -15,6 +15,8 @@ from pipeline.vocabulary import Background, WordWeights, weighted_mean
 SHARE_EXPONENT = 0.25
 
 MOST_LABELS = 10
+# That a scorer keeps, some kilobytes each: more than a worker's images are listed under at a time.
+MOST_TARGETS = 1024
 
 # A text is about a business's photos if it fits the best of them better than so many of the
 # directory's names fit theirs: what nine in ten unrelated texts do not reach.
@@ -77,6 +79,7 @@ class Scorer:
         self._image_text = image_text
         self._weights = weights
         self.background = background
+        self._targets: dict[str, Target] = {}
         self._background_text = self._text(background.names)
         self._background_image = self._image_text(background.names)
         self._classes = self._image_text.classes()
@@ -85,11 +88,23 @@ class Scorer:
             self._class_cosines = self._classes @ self._background_image.T
 
     def targets(self, names: Sequence[str]) -> list[Target]:
-        """Categories or queries as targets; one read in each space.
+        """Categories or queries as targets; one read in each space for those not kept.
 
         What is a near-synonym is asked of the text encoder alone: cosines of names in the spaces of
         image-text encoders are all high, and higher in one than in another.
         """
+        kept = self._targets
+        found = {name: kept[name] for name in names if name in kept}
+        missing = [name for name in dict.fromkeys(names) if name not in found]
+        if missing:
+            found |= {target.name: target for target in self._make_targets(missing)}
+            if len(kept) + len(missing) > MOST_TARGETS:
+                # Others may be looking at the one that is there.
+                self._targets = kept = {}
+            kept.update(found)
+        return [found[name] for name in names]
+
+    def _make_targets(self, names: Sequence[str]) -> list[Target]:
         weighted = [self._weights.of(name) for name in names]
         terms = list(dict.fromkeys([*(word for words in weighted for word in words), *names]))
         vectors = dict(zip(terms, self._text(terms), strict=True))

@@ -254,6 +254,30 @@ def test_a_target_is_the_mean_of_its_words_by_their_rarity(vectors: SqliteVector
     assert target.image == pytest.approx(between("pizza", "bank"))
 
 
+def test_targets_are_kept_and_come_in_the_order_asked_for(
+    scorer: Scorer, vectors: SqliteVectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pizza, bank = scorer.targets(["pizza", "bank"])
+    asked: list[str] = []
+    read = vectors.texts
+    monkeypatch.setattr(
+        vectors, "texts", lambda model, texts: asked.extend(texts) or read(model, texts)
+    )
+    again = scorer.targets(["bank", "museum", "pizza", "bank"])
+    assert [target.name for target in again] == ["bank", "museum", "pizza", "bank"]
+    assert (again[0], again[2]) == (bank, pizza)
+    assert set(asked) == {"museum"}
+
+
+def test_no_more_targets_are_kept_than_a_worker_needs(
+    scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.scoring.MOST_TARGETS", 2)
+    first = scorer.targets(["pizza", "bank"])
+    assert [target.name for target in scorer.targets(["museum", "bank"])] == ["museum", "bank"]
+    assert scorer.targets(["pizza"])[0] is not first[0]
+
+
 def test_the_one_class_flag_says_whether_any_category_is_shown(scorer: Scorer) -> None:
     shows, share = scorer.shows(axis("pizza"), ["museum", "pizza"])
     assert shows
