@@ -45,10 +45,12 @@ class AltText(StageTask):
                 score=score,
             )
         )
+        show_alt_text(here.stores, *run.fence)
+        run.changes["state"] = ImageState.DONE
         return stands.alttag
 
     def ended(self, run: Run) -> None:
-        # Also where the stage was done before: cards that were written anew take the text along.
+        # Cards that were written anew take the text along.
         show_alt_text(run.runtime.stores, *run.fence)
         _done(run.fence, run.runtime)
 
@@ -63,7 +65,6 @@ def _done(fence: tuple[str, int, int], here: Runtime) -> None:
 
 def _candidates(run: Run) -> list[str]:
     metadata = run.metadata
-    business = run.runtime.stores.documents.businesses([run.image.docid]).get(run.image.docid)
     labels = metadata.labels if metadata else []
     return candidates(
         metadata.alt_candidates if metadata else [],
@@ -72,5 +73,5 @@ def _candidates(run: Run) -> list[str]:
             for label in labels[:MOST_LABELS]
             if label.probability >= LEAST_PROBABILITY
         ],
-        business.name if business else "",
+        run.business_name,
     )

@@ -37,59 +37,51 @@ class Describe(StageTask):
             here.model("image_text").identity,
             here.model("text").identity,
             describer.asked(_prompt(run)),
-            _business_name(run),
+            run.business_name,
             category_names(run),
         )
 
     def work(self, run: Run) -> str:
         image, labels, text = _seen(run)
-        self._write_text(run, text)
+        # What the text says of the picture is known even if nobody describes it.
+        flags, measures = text_flags(text, run.business_name)
+        run.found["text"] = text.text
+        run.found.update({f"flags.{name}": value for name, value in flags.items()})
+        run.found.update({f"measures.{name}": value for name, value in measures.items()})
         try:
             found: Description = run.runtime.model("describer")(
                 image,
                 labels=labels,
                 text=text,
-                business=_business_name(run),
+                business=run.business_name,
                 categories=category_names(run),
                 prompt=_prompt(run),
             )
-        except DescriberUnavailable as error:
-            raise ModelUnavailable(str(error)) from error
-        self._write_found(run, found)
+        except Exception as error:
+            run.write()
+            if isinstance(error, DescriberUnavailable):
+                raise ModelUnavailable(str(error)) from error
+            raise
+        self._leave(run, found)
         return f"made from {found.made_from}"
 
-    def _write_text(self, run: Run, text: ReadText) -> None:
-        """What the text says of the picture, which is known even if nobody describes it."""
-        flags, measures = text_flags(text, _business_name(run))
-        run.runtime.stores.documents.patch_metadata(
-            *run.fence,
-            {
-                "text": text.text,
-                **{f"flags.{name}": value for name, value in flags.items()},
-                **{f"measures.{name}": value for name, value in measures.items()},
-            },
-        )
-
-    def _write_found(self, run: Run, found: Description) -> None:
+    def _leave(self, run: Run, found: Description) -> None:
         """What a prompt does not ask for stays as an earlier one has found it.
 
         But not the match, which holds for this run's categories alone.
         """
         here = run.runtime
-        changes: dict[str, Any] = {
-            "cat_match": found.category_match,
-            f"models.{self.stage.value}": here.model("describer").identity,
-        }
+        run.found["cat_match"] = found.category_match
+        run.found[f"models.{self.stage.value}"] = here.model("describer").identity
         if found.description:
             encoder = here.model("text")
             vector = encoder([found.description])[0]
             here.stores.vectors.save_image(encoder.identity, "description", *run.key, vector)
-            changes["description"] = found.description
+            run.found["description"] = found.description
         if found.tags:
-            changes["tags"] = list(found.tags)
+            run.found["tags"] = list(found.tags)
         if found.alt_text:
-            changes["alt_candidates"] = [found.alt_text]
-        here.stores.documents.patch_metadata(*run.fence, changes)
+            run.found["alt_candidates"] = [found.alt_text]
 
 
 def description_vector(run: Run) -> np.ndarray | None:
@@ -126,8 +118,3 @@ def _seen(run: Run) -> tuple[np.ndarray, Sequence[Label], ReadText]:
 
 def _prompt(run: Run) -> str:
     return run.message.prompt_name or run.runtime.settings.prompt
-
-
-def _business_name(run: Run) -> str:
-    business = run.runtime.stores.documents.businesses([run.image.docid]).get(run.image.docid)
-    return business.name if business else ""

@@ -3,7 +3,7 @@
 Tagging and describing run side by side and both need the labels: whoever comes first computes them.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import cached_property, lru_cache
@@ -16,6 +16,7 @@ from models.quality import WEIGHTS, flags, measure, measures
 from models.reader import ReadText, TextLine
 from pipeline.imaging import count_pixels, decode, perceptual_hash
 from pipeline.metrics import ENCODED
+from pipeline.stores.documents import PixelFact
 from tasks.batcher import Batcher
 from tasks.enhance import original
 from tasks.runtime import runtime
@@ -39,19 +40,22 @@ def encodings() -> Batcher[np.ndarray, ImageEmbedding]:
 class Pixels:
     """The pixels of one run's image, decoded only when something has to be computed.
 
-    A context manager: on leaving it, the pixels go back to the budget.
+    A context manager: on leaving it, the pixels go back to the budget, and what was found in them
+    is kept.
     """
 
     def __init__(self, run: Run) -> None:
         self._held = ExitStack()
         self._run = run
         self._documents = run.runtime.stores.documents
+        self._new: list[PixelFact] = []
 
     def __enter__(self) -> "Pixels":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._held.close()
+        self._keep()
 
     @cached_property
     def rgb(self) -> np.ndarray:
@@ -77,10 +81,12 @@ class Pixels:
             }
 
         fact = self._fact("labels", encoder.identity, compute)
+        # At once: the other stage that needs them may be about to ask.
+        self._keep()
         vector = np.asarray(fact["vector"], dtype=np.float32)
         labels = tuple(Label(**label) for label in fact["labels"])
         if not labels:
-            shares = self._run.runtime.scorer().labels(vector, names)
+            shares = self._run.scorer.labels(vector, names)
             labels = tuple(Label(name, share) for name, share in shares)
         return ImageEmbedding(vector, labels)
 
@@ -115,10 +121,21 @@ class Pixels:
         fact = self._fact("people", detector.identity, lambda: {"people": detector(self.rgb)})
         return fact["people"]
 
-    def _fact(self, kind: str, model: str, compute: Any) -> dict[str, Any]:
-        sha256 = self._run.image.sha256
-        fact = self._documents.pixel_fact(sha256, kind, model)
+    @cached_property
+    def _known(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """What was found in these bytes before, by kind and model; one read."""
+        facts = self._documents.pixel_facts(self._run.image.sha256)
+        return {(found.kind, found.model): found.fact for found in facts}
+
+    def _fact(self, kind: str, model: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        fact = self._known.get((kind, model))
         if fact is None:
-            fact = compute()
-            self._documents.save_pixel_fact(sha256, kind, model, fact)
+            fact = self._known[kind, model] = compute()
+            self._new.append(PixelFact(kind, model, fact))
         return fact
+
+    def _keep(self) -> None:
+        """Store what was found since the last time, in one write."""
+        sha256 = self._run.image.sha256
+        self._documents.save_pixel_facts([(sha256, found) for found in self._new])
+        self._new.clear()

@@ -37,14 +37,13 @@ class ScoreStage(StageTask):
             settings.softmax_scale,
             settings.image_softmax_scale,
         )
-        categories = run.runtime.stores.directory.categories([run.image.docid])
-        listed = [(c.catid, c.name) for c in categories.get(run.image.docid, [])]
+        listed = [(category.catid, category.name) for category in run.categories]
         return (
             run.image.sha256,
             upstream,
             weights,
             listed,
-            run.runtime.scorer().background.version,
+            run.scorer.background.version,
             (settings.rules.least_side, settings.rules.most_text),
             SIGNATURE_VERSION,
             text_spaces(run.runtime.stores.documents).retrained,
@@ -58,9 +57,8 @@ class ScoreStage(StageTask):
             generation=run.image.generation,
         )
         docid = run.image.docid
-        categories = here.stores.directory.categories([docid]).get(docid, [])
         picture, about = picture_vector(run), description_vector(run)
-        scorer = here.scorer()
+        scorer, categories = run.scorer, run.categories
         card = _card(run, metadata, picture)
         common = {
             "docid": docid,

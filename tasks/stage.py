@@ -1,7 +1,8 @@
 """What every stage has in common, so that a stage's own module is only what it does.
 
 A run of a stage: read the message, meet the fence, say where the image is, run under a deadline
-(alone, when the message was delivered before), and record how it ended. What fails is tried again
+(alone, when the message was delivered before), and write down, at once, what it found and how it
+ended. What fails is tried again
 as ``pipeline.failures`` has it; then it is parked, and either stops the graph or lets it go on
 without what this stage would have found.
 """
@@ -12,7 +13,8 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 from celery.exceptions import Ignore, Reject, TaskPredicate
@@ -25,7 +27,8 @@ from pipeline.keys import stage_key
 from pipeline.messages import ImageMessage
 from pipeline.purge import purge_of_objects
 from pipeline.queues import Stage, lane_queue, queue_of
-from pipeline.records import CatalogueImage, ImageMetadata, ImageState, StageRecord
+from pipeline.records import CatalogueImage, Category, ImageMetadata, ImageState, StageRecord
+from pipeline.scoring import Scorer
 from tasks.outage import outlast
 from tasks.parking import ParkingTask, park, routing_key
 from tasks.runtime import Runtime, runtime
@@ -38,12 +41,19 @@ FAILED = "failed"
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a stage for one image."""
+    """One run of a stage for one image.
+
+    Attributes:
+        found: what goes into the metadata, by dotted paths, together with how the stage ended.
+        changes: what goes into the row, likewise.
+    """
 
     message: ImageMessage
     image: CatalogueImage
     metadata: ImageMetadata | None
     runtime: Runtime
+    found: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, int]:
@@ -54,6 +64,31 @@ class Run:
     def fence(self) -> tuple[str, int, int]:
         """(docid, product_id, generation), as fenced writes take them."""
         return self.image.docid, self.image.product_id, self.image.generation
+
+    @cached_property
+    def categories(self) -> list[Category]:
+        """Those that the image's business is listed under, in order."""
+        docid = self.image.docid
+        return self.runtime.stores.directory.categories([docid]).get(docid, [])
+
+    @cached_property
+    def business_name(self) -> str:
+        """Of the image's business; empty where that is not known."""
+        docid = self.image.docid
+        business = self.runtime.stores.documents.businesses([docid]).get(docid)
+        return business.name if business else ""
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """The scorer for the vocabulary as it stood when the run first asked."""
+        return self.runtime.scorer()
+
+    def write(self) -> bool:
+        """Write what was found so far, for others to see; False where the image has moved on."""
+        stands = self.runtime.stores.documents.write_findings(*self.fence, self.found, self.changes)
+        self.found.clear()
+        self.changes.clear()
+        return stands
 
 
 class StageTask(ParkingTask):
@@ -77,7 +112,10 @@ class StageTask(ParkingTask):
 
     @abstractmethod
     def work(self, run: Run) -> str:
-        """Do it; returns a few words for the record. Every write is fenced."""
+        """Do it; returns a few words for the record. Every write is fenced.
+
+        What belongs to the image is left in ``run.found`` and ``run.changes``.
+        """
 
     def run(self, body: Any) -> dict[str, Any]:
         """What Celery calls; the consumer has seen to it that it is with a message that fits."""
@@ -139,12 +177,11 @@ class StageTask(ParkingTask):
     def _run(self, message: ImageMessage, here: Runtime) -> dict[str, Any]:
         started = time.time()
         documents = here.stores.documents
-        image = _current(message, here)
-        if image is None:
+        image, metadata = documents.image_and_metadata(message.docid, message.product_id)
+        if image is None or not _is_current(image, message):
             log.info("%s/%s has moved on, nothing to do", message.docid, message.product_id)
             return {"outcome": SUPERSEDED}
-        metadata = documents.metadata([(image.docid, image.product_id)])
-        run = Run(message, image, metadata.get((image.docid, image.product_id)), here)
+        run = Run(message, image, metadata, here)
         key = stage_key(self.stage, *self.inputs(run))
         if documents.stage_ended(run.metadata, self.stage, key):
             self._ignore_copy(run)
@@ -156,7 +193,6 @@ class StageTask(ParkingTask):
         detail = self.work(run)
         if not self._record(run, key, "done", detail, started):
             return self._overtaken(message, here)
-        self.ended(run)
         return {"outcome": "done", "detail": detail}
 
     def _overtaken(self, message: ImageMessage, here: Runtime) -> dict[str, Any]:
@@ -193,7 +229,7 @@ class StageTask(ParkingTask):
         return bool((self.request.delivery_info or {}).get("redelivered"))
 
     def ended(self, run: Run) -> None:
-        """Called when the stage has ended well, now or before."""
+        """Called when the stage had ended well before this run."""
         run.runtime.stores.documents.update_image(*run.fence, {"moved_at": time.time()})
 
     def _record(self, run: Run, key: str, outcome: str, detail: str, started: float) -> bool:
@@ -206,13 +242,14 @@ class StageTask(ParkingTask):
             detail=detail,
             task_id=self.request.id,
         )
-        return run.runtime.stores.documents.patch_metadata(
-            *run.fence, {f"stages.{self.stage.value}": record.model_dump(mode="json")}
-        )
+        run.found[f"stages.{self.stage.value}"] = record.model_dump(mode="json")
+        run.changes["moved_at"] = now
+        return run.write()
 
     def _fail(self, message: ImageMessage, error: Exception, here: Runtime) -> dict[str, Any]:
         """Park the failure, and stop the graph by raising or go on."""
-        if outlast(lambda: _current(message, here)) is None:
+        image = outlast(lambda: here.stores.documents.image(message.docid, message.product_id))
+        if image is None or not _is_current(image, message):
             return outlast(lambda: self._overtaken(message, here))
         log.warning(
             "%s failed for %s/%s: %s: %s",
@@ -241,9 +278,6 @@ class StageTask(ParkingTask):
         here.stores.documents.update_image(*fence, {"moved_at": time.time()})
 
 
-def _current(message: ImageMessage, here: Runtime) -> CatalogueImage | None:
-    """The row that a message is about; none: a newer photo or a deletion took its place."""
-    image = here.stores.documents.image(message.docid, message.product_id)
-    if image is None or image.generation != message.generation:
-        return None
-    return None if image.state is ImageState.DELETED else image
+def _is_current(image: CatalogueImage, message: ImageMessage) -> bool:
+    """Whether no newer photo and no deletion has taken the place of the one in the message."""
+    return image.generation == message.generation and image.state is not ImageState.DELETED

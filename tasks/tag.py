@@ -20,7 +20,7 @@ class Tag(StageTask):
 
     def inputs(self, run: Run) -> tuple[Any, ...]:
         encoder = run.runtime.model("image_text")
-        background = run.runtime.scorer().background.version
+        background = run.scorer.background.version
         threshold = run.runtime.settings.one_class_threshold
         return (
             run.image.sha256,
@@ -39,12 +39,11 @@ class Tag(StageTask):
             embedding = pixels.embedding(names)
             measures = pixels.measures()
             people = pixels.people()
-        shows, share = here.scorer().shows(embedding.vector, names)
+        shows, share = run.scorer.shows(embedding.vector, names)
         encoder = here.model("image_text")
         nsfw = encoder.nsfw(embedding.vector)
         here.stores.vectors.save_image(encoder.space, "picture", *run.key, embedding.vector)
-        here.stores.documents.patch_metadata(
-            *run.fence,
+        run.found.update(
             {
                 "labels": [asdict(label) for label in embedding.labels],
                 "one_class": shows,
@@ -74,6 +73,4 @@ def picture_vector(run: Run) -> np.ndarray | None:
 
 def category_names(run: Run) -> list[str]:
     """The names of the categories that the image's business is listed under, in order."""
-    docid = run.image.docid
-    categories = run.runtime.stores.directory.categories([docid]).get(docid, [])
-    return [category.name for category in categories]
+    return [category.name for category in run.categories]

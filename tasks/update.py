@@ -50,16 +50,13 @@ class Update(StageTask):
     def work(self, run: Run) -> str:
         fact = _fact(run)
         enhancement = Enhancement.model_validate(fact) if fact else _without(run)
-        documents = run.runtime.stores.documents
-        current = documents.patch_metadata(
-            *run.fence, {"enhancement": enhancement.model_dump(mode="json")}
-        )
-        documents.update_image(
-            *run.fence,
-            {"width": enhancement.source_width, "height": enhancement.source_height},
-        )
-        if current and enhancement.action in ("enhanced", "denoised"):
-            if run.runtime.settings.announce:
+        run.found["enhancement"] = enhancement.model_dump(mode="json")
+        run.changes["width"] = enhancement.source_width
+        run.changes["height"] = enhancement.source_height
+        settings = run.runtime.settings
+        others = settings.announce or settings.cdn_purge != "none"
+        if others and enhancement.action in ("enhanced", "denoised") and run.write():
+            if settings.announce:
                 event = _event(run, enhancement)
                 Publisher(self.app)(ENHANCED_PRODUCTS, event.model_dump(mode="json"))
             _purge(_stale(run, enhancement), run.runtime)

@@ -221,6 +221,33 @@ class DocumentStore(Portable):
             ValueError: the patch does not fit the record; see ``pipeline.stores.patches``.
         """
 
+    # both at once
+
+    def image_and_metadata(
+        self, docid: str, product_id: int
+    ) -> tuple[CatalogueImage | None, ImageMetadata | None]:
+        """A row, tombstones included, and its metadata."""
+        image = self.image(docid, product_id)
+        known = self.metadata([(docid, product_id)]) if image else {}
+        return image, known.get((docid, product_id))
+
+    def write_findings(
+        self,
+        docid: str,
+        product_id: int,
+        generation: int,
+        patch: Patch,
+        changes: Mapping[str, Any],
+    ) -> bool:
+        """Fenced: ``patch_metadata``, then ``update_image``; the same call again does no harm.
+
+        Raises:
+            ValueError: the patch or the changes do not fit.
+        """
+        fence = docid, product_id, generation
+        stands = not patch or self.patch_metadata(*fence, patch)
+        return stands and (not changes or self.update_image(*fence, changes))
+
     # what depends on the pixels alone, shared by all images with the same bytes
 
     @abstractmethod

@@ -567,10 +567,8 @@ class SqliteDocuments(DocumentStore):
         only_in: ImageState | None = None,
     ) -> bool:
         with self._database.writing() as connection:
-            row = _image(connection, docid, product_id)
-            if row is None or row.generation != generation or row.state is ImageState.DELETED:
-                return False
-            if only_in is not None and row.state is not only_in:
+            row = _standing(connection, docid, product_id, generation)
+            if row is None or (only_in is not None and row.state is not only_in):
                 return False
             _save_image(connection, patched(row, changes, IMAGE_IDENTITY))
             return True
@@ -684,12 +682,34 @@ class SqliteDocuments(DocumentStore):
         with self._database.writing() as connection:
             if not _stands(connection, docid, product_id, generation):
                 return False
-            body = connection.execute(_READ_METADATA_OF_ONE, _of(docid, product_id)).scalar()
-            if body is None:
-                known = ImageMetadata(docid=docid, product_id=product_id, generation=generation)
-            else:
-                known = ImageMetadata.model_validate_json(body)
-            _save_metadata(connection, patched(known, patch, IMAGE_IDENTITY))
+            _patch_metadata(connection, docid, product_id, generation, patch)
+            return True
+
+    # both at once
+
+    def image_and_metadata(
+        self, docid: str, product_id: int
+    ) -> tuple[CatalogueImage | None, ImageMetadata | None]:
+        with self._database.reading() as connection:
+            image = _image(connection, docid, product_id)
+            return image, _metadata_of(connection, docid, product_id)
+
+    def write_findings(
+        self,
+        docid: str,
+        product_id: int,
+        generation: int,
+        patch: Patch,
+        changes: Mapping[str, Any],
+    ) -> bool:
+        with self._database.writing() as connection:
+            row = _standing(connection, docid, product_id, generation)
+            if row is None:
+                return False
+            if patch:
+                _patch_metadata(connection, docid, product_id, generation, patch)
+            if changes:
+                _save_image(connection, patched(row, changes, IMAGE_IDENTITY))
             return True
 
     # what depends on the pixels alone
@@ -918,6 +938,30 @@ class SqliteDocuments(DocumentStore):
 def _image(connection: Connection, docid: str, product_id: int) -> CatalogueImage | None:
     body = connection.execute(_READ_IMAGE, _of(docid, product_id)).scalar()
     return None if body is None else CatalogueImage.model_validate_json(body)
+
+
+def _standing(
+    connection: Connection, docid: str, product_id: int, generation: int
+) -> CatalogueImage | None:
+    """The row, where it is of this generation and no tombstone."""
+    row = _image(connection, docid, product_id)
+    if row is None or row.generation != generation or row.state is ImageState.DELETED:
+        return None
+    return row
+
+
+def _metadata_of(connection: Connection, docid: str, product_id: int) -> ImageMetadata | None:
+    body = connection.execute(_READ_METADATA_OF_ONE, _of(docid, product_id)).scalar()
+    return None if body is None else ImageMetadata.model_validate_json(body)
+
+
+def _patch_metadata(
+    connection: Connection, docid: str, product_id: int, generation: int, patch: Patch
+) -> None:
+    known = _metadata_of(connection, docid, product_id) or ImageMetadata(
+        docid=docid, product_id=product_id, generation=generation
+    )
+    _save_metadata(connection, patched(known, patch, IMAGE_IDENTITY))
 
 
 def _save_image(connection: Connection, image: CatalogueImage) -> None:

@@ -323,13 +323,14 @@ class TestFence:
             documents.patch_metadata(*KEY, generation, {"tags": ["slow"]}),
             documents.save_relevance(rows_of(scored(generation=generation, score=0.99))),
             documents.patch_relevance(*KEY, generation, {"quality": 99.0}),
+            documents.write_findings(*KEY, generation, {"tags": ["slow"]}, {"name": "slow"}),
         ]
 
     def test_a_slow_run_of_an_old_generation_cannot_overwrite_a_newer_photo(self, documents, row):
         new, _ = documents.accept_image(photo(sha256="new"))
         documents.patch_metadata(*KEY, 2, {"tags": ["new"]})
         documents.save_relevance(rows_of(scored(generation=2)))
-        assert self.writes(documents, generation=1) == [False] * 4
+        assert self.writes(documents, generation=1) == [False] * 5
         assert documents.image(*KEY) == new
         assert documents.metadata([KEY])[KEY].tags == ["new"]
         assert documents.relevance(["B1"], [3]) == [scored(generation=2)]
@@ -337,12 +338,12 @@ class TestFence:
     @pytest.mark.parametrize("generation", [1, 2])
     def test_nothing_is_written_over_a_tombstone(self, documents, row, generation):
         documents.delete_image(*KEY)
-        assert self.writes(documents, generation) == [False] * 4
+        assert self.writes(documents, generation) == [False] * 5
         assert documents.metadata([KEY]) == {}
         assert documents.relevance(["B1"], [3]) == []
 
     def test_nothing_is_written_for_an_image_that_never_was(self, documents):
-        assert self.writes(documents, generation=1) == [False] * 4
+        assert self.writes(documents, generation=1) == [False] * 5
         assert documents.image(*KEY) is None
 
 
@@ -376,6 +377,30 @@ class TestWhatWasFinished:
         found = documents.last_stages(2)
         assert [one[Stage.TAG.value].seconds for one in found] == [0.5, 1.0]
         assert [one[Stage.TAG.value].seconds for one in documents.last_stages()] == [0.5, 1.0, 2.0]
+
+
+class TestFindings:
+    def test_metadata_and_row_are_written_and_read_together(self, documents, row):
+        patch, changes = {"quality": 80.5}, {"state": ImageState.DONE, "width": 640}
+        assert documents.write_findings(*KEY, 1, patch, changes)
+        image, found = documents.image_and_metadata(*KEY)
+        assert (image, found) == (documents.image(*KEY), documents.metadata([KEY])[KEY])
+        assert (image.state, image.width, found.quality) == (ImageState.DONE, 640, 80.5)
+        assert found.tags == ["old"]
+
+    def test_either_of_them_may_be_left_as_it_is(self, documents, row):
+        assert documents.write_findings(*KEY, 1, {}, {"width": 640})
+        assert documents.write_findings(*KEY, 1, {"quality": 80.5}, {})
+        image, found = documents.image_and_metadata(*KEY)
+        assert (image.width, found.tags, found.quality) == (640, ["old"], 80.5)
+
+    def test_what_does_not_fit_is_refused(self, documents, row):
+        with pytest.raises(ValueError):
+            documents.write_findings(*KEY, 1, {"colour": "red"}, {"width": 640})
+        assert documents.image(*KEY).width == 0
+
+    def test_of_an_image_that_never_was_are_none(self, documents):
+        assert documents.image_and_metadata(*KEY) == (None, None)
 
 
 class TestMetadata:
