@@ -98,21 +98,20 @@ class Shelves:
     """Words by how they begin and how long they are."""
 
     def __init__(self, words: Iterable[str]) -> None:
-        self._lists: dict[tuple[str, int], list[str]] = {}
-        self._prepared: dict[tuple[str, int], Words] = {}
+        lists: dict[tuple[str, int], list[str]] = {}
         for word in sorted(words):
             for beginning in _beginnings(word):
-                self._lists.setdefault((beginning, len(word)), []).append(word)
+                lists.setdefault((beginning, len(word)), []).append(word)
+        # All at once, in a twentieth of a second: queries would wait for theirs one by one, and
+        # the process would grow with them.
+        self._shelves = {shelf: Words(some) for shelf, some in lists.items()}
 
     def near(self, word: str) -> Iterator[Words]:
         """Words that begin like this one, by letter or by sound, and are about as long."""
         for beginning in _beginnings(word):
             for apart in range(-MOST_LENGTH_APART, MOST_LENGTH_APART + 1):
-                shelf = beginning, len(word) + apart
-                if shelf not in self._prepared and shelf in self._lists:
-                    self._prepared[shelf] = Words(self._lists[shelf])
-                if shelf in self._prepared:
-                    yield self._prepared[shelf]
+                if words := self._shelves.get((beginning, len(word) + apart)):
+                    yield words
 
 
 class English:
