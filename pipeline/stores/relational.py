@@ -84,6 +84,17 @@ _versions = Table(
 )
 _VOCABULARY = "vocabulary"
 
+# Statements of every image are made once: building one costs more than running it.
+_READ_CATEGORIES = (
+    select(_categories)
+    .where(_categories.c.docid.in_(bindparam("docids", expanding=True)))
+    .order_by(_categories.c.docid, _categories.c.is_hot.desc(), _categories.c.catid)
+)
+_READ_VERSION = select(_versions.c.number).where(_versions.c.name == _VOCABULARY)
+_READ_ALT_TEXT = select(_alttags).where(
+    _alttags.c.docid == bindparam("of_docid"), _alttags.c.product_id == bindparam("of_product_id")
+)
+
 
 @dataclass(frozen=True)
 class AltTexts:
@@ -166,9 +177,8 @@ class Directory(SqlStore):
 
     def vocabulary_version(self) -> str:
         """Another text whenever the vocabulary may have changed; one short read."""
-        query = select(_versions.c.number).where(_versions.c.name == _VOCABULARY)
         with self._database.reading() as connection:
-            return str(connection.execute(query).scalar() or 0)
+            return str(connection.execute(_READ_VERSION).scalar() or 0)
 
     # alt texts
 
@@ -185,7 +195,8 @@ class Directory(SqlStore):
 
     def alt_text(self, docid: str, product_id: int) -> AltTag | None:
         """That of one image."""
-        return self.alt_texts_of([(docid, product_id)]).get((docid, product_id))
+        with self._database.reading() as connection:
+            return _alt_text(connection, docid, product_id)
 
     def alt_texts_of(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], AltTag]:
         """Those of (docid, product_id) pairs; unknown ones are left out."""
@@ -288,12 +299,19 @@ def _add_names(connection: Connection, names: Sequence[str]) -> None:
 def _save_alt_text(connection: Connection, alt_text: AltTag) -> AltTag:
     new = alt_text.model_dump(mode="json")
     _insert_or_lock(connection, _alttags, new)
-    one = (_alttags.c.docid == alt_text.docid) & (_alttags.c.product_id == alt_text.product_id)
-    earlier = AltTag(**connection.execute(select(_alttags).where(one)).mappings().one())
+    earlier = _alt_text(connection, alt_text.docid, alt_text.product_id)
+    assert earlier is not None
     stands = _after(earlier, alt_text)
     if stands != earlier:
+        one = (_alttags.c.docid == alt_text.docid) & (_alttags.c.product_id == alt_text.product_id)
         connection.execute(_alttags.update().where(one).values(stands.model_dump(mode="json")))
     return stands
+
+
+def _alt_text(connection: Connection, docid: str, product_id: int) -> AltTag | None:
+    key = {"of_docid": docid, "of_product_id": product_id}
+    row = connection.execute(_READ_ALT_TEXT, key).mappings().first()
+    return None if row is None else AltTag(**row)
 
 
 def _after(earlier: AltTag, new: AltTag) -> AltTag:
@@ -395,13 +413,9 @@ def _lock_and_raise_version(connection: Connection) -> None:
 
 
 def _read_categories(connection: Connection, docids: Sequence[str]) -> dict[str, list[Category]]:
-    query = (
-        select(_categories)
-        .where(_categories.c.docid.in_(docids))
-        .order_by(_categories.c.docid, _categories.c.is_hot.desc(), _categories.c.catid)
-    )
     found: dict[str, list[Category]] = {docid: [] for docid in docids}
-    for docid, catid, name, is_hot in connection.execute(query).all():
+    rows = connection.execute(_READ_CATEGORIES, {"docids": list(docids)}).all()
+    for docid, catid, name, is_hot in rows:
         found[docid].append(Category(catid=catid, name=name, is_hot=is_hot))
     return found
 

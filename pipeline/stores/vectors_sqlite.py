@@ -18,7 +18,7 @@ from sqlalchemy import (
     select,
     tuple_,
 )
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite import Insert, insert
 
 from pipeline.stores.database import Database
 from pipeline.stores.vectors import CARRIED as STORED
@@ -57,6 +57,27 @@ _IS_OF_PAIR = (_images.c.docid == func.json_extract(_PAIRS.c.value, "$[0]")) & (
 )
 
 
+def _upsert(table: Table) -> Insert:
+    """Insert a vector, or replace the one under the same primary key."""
+    new = insert(table)
+    key = list(table.primary_key)
+    return new.on_conflict_do_update(index_elements=key, set_={"vector": new.excluded.vector})
+
+
+# Made once: building a statement costs more than running it.
+_SAVE_TEXT = _upsert(_texts)
+_SAVE_IMAGE = _upsert(_images)
+_LISTED = func.json_each(bindparam("texts")).table_valued("value")
+_READ_TEXTS = select(_texts.c.text, _texts.c.vector).where(
+    _texts.c.model == bindparam("of_model"), _texts.c.text.in_(select(_LISTED.c.value))
+)
+_READ_IMAGES_OF = (
+    select(_images.c.docid, _images.c.product_id, _images.c.vector)
+    .join_from(_PAIRS, _images, _IS_OF_PAIR)
+    .where(_images.c.model == bindparam("of_model"), _images.c.kind == bindparam("of_kind"))
+)
+
+
 class SqliteVectors(VectorStore):
     """The embedded vector store, in one file.
 
@@ -74,34 +95,21 @@ class SqliteVectors(VectorStore):
         ]
         if not rows:
             return
-        new = insert(_texts)
-        statement = new.on_conflict_do_update(
-            index_elements=["model", "text"], set_={"vector": new.excluded.vector}
-        )
         with self._database.writing() as connection:
-            connection.execute(statement, rows)
+            connection.execute(_SAVE_TEXT, rows)
 
     def texts(self, model: str, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        listed = func.json_each(bindparam("texts")).table_valued("value")
-        query = select(_texts.c.text, _texts.c.vector).where(
-            _texts.c.model == model, _texts.c.text.in_(select(listed.c.value))
-        )
+        wanted = {"of_model": model, "texts": json.dumps(list(texts))}
         with self._database.reading() as connection:
-            rows = connection.execute(query, {"texts": json.dumps(list(texts))}).all()
+            rows = connection.execute(_READ_TEXTS, wanted).all()
         return {text: _vector(stored) for text, stored in rows}
 
     def save_image(
         self, model: str, kind: ImageVectorKind, docid: str, product_id: int, vector: np.ndarray
     ) -> None:
-        new = insert(_images).values(
-            model=model, kind=kind, docid=docid, product_id=product_id, vector=_stored(vector)
-        )
-        statement = new.on_conflict_do_update(
-            index_elements=["model", "kind", "docid", "product_id"],
-            set_={"vector": new.excluded.vector},
-        )
+        row = ImageVector(model, kind, docid, product_id, vector)
         with self._database.writing() as connection:
-            connection.execute(statement)
+            connection.execute(_SAVE_IMAGE, {**row._asdict(), "vector": _stored(vector)})
 
     def images(
         self, model: str, kind: ImageVectorKind, docids: Sequence[str]
@@ -119,13 +127,9 @@ class SqliteVectors(VectorStore):
     def images_of(
         self, model: str, kind: ImageVectorKind, keys: Sequence[tuple[str, int]]
     ) -> dict[tuple[str, int], np.ndarray]:
-        query = (
-            select(_images.c.docid, _images.c.product_id, _images.c.vector)
-            .join_from(_PAIRS, _images, _IS_OF_PAIR)
-            .where(_images.c.model == model, _images.c.kind == kind)
-        )
+        wanted = {"of_model": model, "of_kind": kind, "pairs": json.dumps(list(keys))}
         with self._database.reading() as connection:
-            rows = connection.execute(query, {"pairs": json.dumps(list(keys))}).all()
+            rows = connection.execute(_READ_IMAGES_OF, wanted).all()
         return {(docid, product_id): _vector(stored) for docid, product_id, stored in rows}
 
     def search_images(
