@@ -17,6 +17,7 @@ from models.errors import WeightsMissing
 
 VERSIONS: dict[str, int] = {
     "minilm": 2,
+    "static": 1,
     "efficientnet-lite0": 2,
     "compact": 1,
     "x4plus": 1,

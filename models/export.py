@@ -1,6 +1,6 @@
 """Makes the artefacts from the weights that the installed packages carry.
 
-    python -m models.export [all|minilm|efficientnet-lite0|compact|x4plus] --to DIR
+    python -m models.export [all|minilm|static|efficientnet-lite0|compact|x4plus] --to DIR
 
 Run in a process of its own (`models.artefacts.ensure` does): it imports torch, transformers, timm
 and basicsr, which the rest of the package keeps out of the processes that serve. Every artefact is
@@ -95,10 +95,10 @@ def sentence_encoder(source: Path, target: Path) -> float:
         expected = np.concatenate([sentence(ids).numpy() for ids in probes])
     tokenizer.backend_tokenizer.save(str(target / "tokenizer.json"))
     inputs = [{"input_ids": ids.numpy()} for ids in probes]
-    verified("sentence encoder", _run_onnx(exact, *inputs), expected)
+    verified("sentence encoder", run_onnx(exact, *inputs), expected)
     _quantise(exact, path)
     exact.unlink()
-    cosine = float((_run_onnx(path, *inputs) * expected).sum(axis=1).min())
+    cosine = float((run_onnx(path, *inputs) * expected).sum(axis=1).min())
     if not cosine >= LEAST_COSINE:
         raise ArtefactDiffers(
             f"sentence encoder: in int8 a vector has cosine {cosine} with its own"
@@ -142,6 +142,12 @@ def _minilm(target: Path, weights: Path) -> None:
     sentence_encoder(minilm_source(), target)
 
 
+def _static(target: Path, weights: Path) -> None:
+    from models.static_export import definitions, static_encoder
+
+    static_encoder(minilm_source(), target, definitions)
+
+
 def _efficientnet_lite0(target: Path, weights: Path) -> None:
     """The classifier with its softmax, its classes and their neighbours, and their embeddings by
     MiniLM."""
@@ -179,7 +185,7 @@ def _efficientnet_lite0(target: Path, weights: Path) -> None:
             dynamo=False,
         )
         expected = classifier(probes).numpy()
-    verified("EfficientNet-Lite0", _run_onnx(path, {"pixels": probes.numpy()}), expected)
+    verified("EfficientNet-Lite0", run_onnx(path, {"pixels": probes.numpy()}), expected)
 
     neighbours = _nearest(network.state_dict()["classifier.weight"].numpy())
     information = ImageNetInfo()
@@ -299,6 +305,7 @@ def _ssdlite_people(target: Path, weights: Path) -> None:
 
 MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "minilm": _minilm,
+    "static": _static,
     "efficientnet-lite0": _efficientnet_lite0,
     "compact": _compact,
     "x4plus": _x4plus,
@@ -353,7 +360,7 @@ def _package(name: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _run_onnx(path: Path, *inputs: dict[str, np.ndarray]) -> np.ndarray:
+def run_onnx(path: Path, *inputs: dict[str, np.ndarray]) -> np.ndarray:
     """The first output for each of the inputs, joined along the batch."""
     from models.onnx_session import open_session
 

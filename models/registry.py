@@ -32,6 +32,7 @@ BACKENDS: dict[str, dict[str, str]] = {
     },
     "text": {
         "minilm": "models.text:MiniLM",
+        "static": "models.text:Static",
         "onnx": "models.text:SentenceOnnx",
     },
     "reader": {

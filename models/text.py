@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class _Loaded(NamedTuple):
 
 
 class SentenceOnnx(TextEncoder):
-    """A sentence encoder exported by `models.export.sentence_encoder`.
+    """A text encoder exported by `models.export.sentence_encoder` or `static_export`.
 
     Its activations are quantised with one scale for each tensor. Every text is a forward pass of
     its own, so that its vector is the same whatever it is encoded with: vectors are kept, and must
@@ -118,7 +118,24 @@ class SentenceOnnx(TextEncoder):
         return self._folder
 
 
-class MiniLM(SentenceOnnx):
+class PackagedEncoder(SentenceOnnx):
+    """An encoder whose artefact `models.export` makes from the installed packages."""
+
+    artefact: ClassVar[str]
+
+    def __init__(self, *, weights: Path, threads: int) -> None:
+        super().__init__(
+            weights=weights,
+            threads=threads,
+            folder=artefacts.folder(weights, self.artefact),
+            identity=f"{self.name}@{artefacts.VERSIONS[self.artefact]}",
+        )
+
+    def _find(self) -> Path:
+        return artefacts.ensure(self.weights, self.artefact)
+
+
+class MiniLM(PackagedEncoder):
     """all-MiniLM-L6-v2: 384 dimensions, up to 256 tokens.
 
     Wang et al. 2020, MiniLM (arXiv:2002.10957); Reimers and Gurevych 2019, Sentence-BERT
@@ -126,14 +143,15 @@ class MiniLM(SentenceOnnx):
     """
 
     name = "all-minilm-l6-v2"
+    artefact = "minilm"
 
-    def __init__(self, *, weights: Path, threads: int) -> None:
-        super().__init__(
-            weights=weights,
-            threads=threads,
-            folder=artefacts.folder(weights, "minilm"),
-            identity=f"{self.name}@{artefacts.VERSIONS['minilm']}",
-        )
 
-    def _find(self) -> Path:
-        return artefacts.ensure(self.weights, "minilm")
+class Static(PackagedEncoder):
+    """A vector for each piece of all-MiniLM-L6-v2's vocabulary; a text is their weighted mean.
+
+    384 dimensions, a space of its own. A text costs what looking up its pieces costs, and the order
+    of its words is lost. `models.static_export` says how the vectors are made.
+    """
+
+    name = "static-minilm-l6-v2"
+    artefact = "static"
