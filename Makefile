@@ -68,6 +68,7 @@ lint: install
 	  api cli models pipeline tasks celeryconfig.py
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose*.yaml
 	$(BIN)/hadolint --config docker/.hadolint.yaml $(DOCKERFILES)
+	$(BIN)/python -m tests.manifests docker/kubernetes/overlays/*
 
 # What OSV knows against the packages in .venv. A report that never fails: an advisory comes on any day,
 # and need not concern us.
