@@ -147,12 +147,10 @@ def fitted(
         own.hand_in(next(photos))
     own.drain()
     kept, sent, before = own.stored(), own.sent, _of(workers)
-    own.load(photos, ALONE, seconds / 3)
-    own.drain()
+    own.load(photos, ALONE, seconds=seconds / 3)
     middle = _of(workers)
     _, beside_before = own.cpu_seconds(workers)
-    through = own.load(photos, BUSY, 2 * seconds / 3)
-    own.drain()
+    rate = own.load(photos, BUSY, seconds=2 * seconds / 3)
     ended = _of(workers)
     _, beside_after = own.cpu_seconds(workers)
     batches = {Stage.ENHANCE: settings.batch_size, Stage.TAG: settings.image_text_batch_size}
@@ -170,8 +168,6 @@ def fitted(
         calls_per_image=_calls(whole, count),
         worker_gib=_memory(workers),
     )
-    half = through[len(through) // 4 :]
-    rate = (len(half) - 1) / (half[-1] - half[0]) if len(half) > 2 else 0.0
     return Measured(times, (beside_after - beside_before) / images, rate)
 
 

@@ -4,6 +4,7 @@ The processes are a worker's own, as an operator starts them; the folder and all
 away afterwards.
 """
 
+import math
 import os
 import socket
 import sqlite3
@@ -29,7 +30,7 @@ from pipeline.records import Business, Category, ImageState
 from pipeline.settings import Settings
 from pipeline.stores import open_stores
 
-LIMIT = 120.0
+LIMIT = 300.0
 POLL = 0.05
 DOCID = "measured"
 DATABASES = {
@@ -151,25 +152,32 @@ class OwnWorkers:
         """Images that are through."""
         return self.stores.documents.count_states().get(ImageState.DONE, 0)
 
-    def load(self, photos: Iterator[bytes], in_flight: int, seconds: float) -> list[float]:
-        """Keep images in flight until time or photos are used up.
+    def load(
+        self,
+        photos: Iterator[bytes],
+        in_flight: int,
+        *,
+        seconds: float = math.inf,
+        count: float = math.inf,
+    ) -> float:
+        """Keep images in flight until time, number or photos are used up, and all are through.
 
         Returns:
-            Seconds from the beginning at which each image was seen to be through.
+            Images a second, from the first that was handed in until the last was through.
         """
-        began, known = time.monotonic(), self.done
-        through: list[float] = []
+        began, first = time.monotonic(), self.sent
         photo: bytes | None = b""
         while photo is not None and time.monotonic() - began < seconds:
-            for _ in range(in_flight - (self.sent - known)):
+            room = min(in_flight - (self.sent - self.done), first + count - self.sent)
+            for _ in range(int(room)):
                 photo = next(photos, None)
                 if photo is not None:
                     self.hand_in(photo)
+            if self.sent - first >= count:
+                break
             time.sleep(POLL)
-            now = self.done
-            through += [time.monotonic() - began] * (now - known)
-            known = now
-        return through
+        self.drain()
+        return (self.sent - first) / (time.monotonic() - began)
 
     def hand_in(self, photo: bytes) -> None:
         """One photo more."""

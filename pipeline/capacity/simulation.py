@@ -51,11 +51,14 @@ class Load:
         interactive, bulk: arrivals a second.
         in_flight: images that are kept in flight instead; each that is through is followed by
             another one.
+        is_finite: no more of these come in than are simulated, and the run is counted from its
+            beginning to its end.
     """
 
     interactive: float = 0.0
     bulk: float = 0.0
     in_flight: int = 0
+    is_finite: bool = False
 
 
 @dataclass
@@ -137,7 +140,7 @@ class _Simulation:
             for group, alike in ((_Group(self.environment, one), one) for one in workers)
             for stage in alike.stages
         }
-        self.wanted = images
+        self.wanted, self.begun = images, 0
         self.through: list[float] = []
         self.computed: list[tuple[float, float]] = []
         self.waits: list[tuple[float, Stage, Lane, float]] = []
@@ -148,9 +151,10 @@ class _Simulation:
             yield self.environment.timeout(self.dice.expovariate(rate))
             self.environment.process(self.image(lane))
 
-    def follow(self) -> Steps:
+    def follow(self, is_finite: bool) -> Steps:
         """One of those in flight, and those that come after it."""
-        while True:
+        while not is_finite or self.begun < self.wanted:
+            self.begun += 1
             yield self.environment.process(self.image(Lane.INTERACTIVE))
 
     def image(self, lane: Lane) -> Steps:
@@ -270,14 +274,15 @@ def simulate(
         if rate:
             run.environment.process(run.arrive(rate, lane))
     for _ in range(load.in_flight):
-        run.environment.process(run.follow())
+        run.environment.process(run.follow(load.is_finite))
     run.environment.run(until=run.ended)
-    return _outcome(run, cores)
+    return _outcome(run, cores, load.is_finite)
 
 
-def _outcome(run: _Simulation, cores: int | None) -> Outcome:
-    began = run.through[int(WARM_UP * len(run.through))]
+def _outcome(run: _Simulation, cores: int | None, is_finite: bool) -> Outcome:
     ended = run.environment.now
+    # Nothing is through at the beginning itself.
+    began = 0.0 if is_finite else run.through[int(WARM_UP * len(run.through))]
     counted = [at for at in run.through if at > began]
     bounds = [began + (ended - began) * part / PARTS for part in range(PARTS + 1)]
     waits: dict[tuple[Stage, Lane], list[float]] = {}
