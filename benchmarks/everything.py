@@ -47,13 +47,16 @@ class Run:
     name: str
     seconds: float
     status: int | None
+    has_report: bool = True
 
     @property
     def failure(self) -> str:
         """How it failed; empty if it did not."""
         if self.status is None:
             return f"had not ended after {LIMIT_S} s"
-        return f"ended with {self.status}" if self.status else ""
+        if self.status:
+            return f"ended with {self.status}"
+        return "" if self.has_report else "left no report"
 
 
 def benchmarks(folder: Path = HERE) -> list[str]:
@@ -87,7 +90,7 @@ def run(name: str, results: Path, told: TextIO, folder: Path = HERE) -> Run:
             status = _wait(process, name, told)
         finally:
             _end(process)
-    ended = Run(name, time.monotonic() - began, status)
+    ended = Run(name, time.monotonic() - began, status, written.is_file())
     _complete(written, ended)
     return ended
 
@@ -146,7 +149,7 @@ def page(left: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     for name, report in _measured(left).items():
         made.append(
-            f"| [{name}](../README.md) | {report['date']} | {report['seconds']:.0f} s "
+            f"| [{name}](../README.md#{name}) | {report['date']} | {report['seconds']:.0f} s "
             f"| {report['machine']['load_at_start']} | {_listed(report['sizes'])} "
             f"| {_listed(report['versions'])} |"
         )

@@ -144,7 +144,9 @@ def main() -> None:
     options = arguments(__doc__ or "")
     where = machine()
     settings = Settings()
-    encoder: Any = models.create("text", "minilm", weights=settings.model_dir, threads=1)
+    encoder: Any = models.create(
+        "text", settings.text_encoder, weights=settings.model_dir, threads=1
+    )
     vocabulary = lines("vocabulary.txt")
     sets = sets_of_queries(vocabulary)
     with tempfile.TemporaryDirectory() as folder:

@@ -242,7 +242,8 @@ def main() -> None:
     """Measure and report."""
     options = arguments(__doc__ or "")
     where = machine()
-    text = models.create("text", "minilm", weights=artefacts.default_weights(), threads=2)
+    chosen = Settings().text_encoder
+    text = models.create("text", chosen, weights=artefacts.default_weights(), threads=2)
     encoder = ConSE(weights=text.weights, threads=2, text_encoder=text)
     renames = read_renames(DATA / "renamed_categories.tsv")
     with tempfile.TemporaryDirectory() as folder:

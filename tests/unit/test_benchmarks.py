@@ -116,12 +116,15 @@ def test_a_benchmark_that_fails_leaves_how_and_no_rows(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(
         "import sys; open(sys.argv[2], 'w').write('{}'); sys.exit(3)"
     )
+    (tmp_path / "silent.py").write_text("")
     (tmp_path / "works.py").write_text("import sys; open(sys.argv[2], 'w').write('{}')")
     with (tmp_path / "told").open("w") as told:
-        broken, works = (
-            everything.run(name, tmp_path, told, tmp_path) for name in ("broken", "works")
+        broken, silent, works = (
+            everything.run(name, tmp_path, told, tmp_path) for name in ("broken", "silent", "works")
         )
-    assert (broken.failure, works.failure) == ("ended with 3", "")
+    assert broken.failure == "ended with 3"
+    assert silent.failure == "left no report"
+    assert works.failure == ""
     left = everything.reports(tmp_path, ["broken", "works"])
     assert left["broken"]["failure"] == "ended with 3"
     assert "failure" not in left["works"]
