@@ -52,8 +52,9 @@ _images = Table(
 
 
 _PAIRS = func.json_each(bindparam("pairs")).table_valued("value")
-_IS_OF_PAIR = (_images.c.docid == func.json_extract(_PAIRS.c.value, "$[0]")) & (
-    _images.c.product_id == func.json_extract(_PAIRS.c.value, "$[1]")
+# Not as a join: SQLite would read all vectors of the model, and look for each among the pairs.
+_IS_OF_PAIR = tuple_(_images.c.docid, _images.c.product_id).in_(
+    select(func.json_extract(_PAIRS.c.value, "$[0]"), func.json_extract(_PAIRS.c.value, "$[1]"))
 )
 
 
@@ -71,10 +72,11 @@ _LISTED = func.json_each(bindparam("texts")).table_valued("value")
 _READ_TEXTS = select(_texts.c.text, _texts.c.vector).where(
     _texts.c.model == bindparam("of_model"), _texts.c.text.in_(select(_LISTED.c.value))
 )
-_READ_IMAGES_OF = (
-    select(_images.c.docid, _images.c.product_id, _images.c.vector)
-    .join_from(_PAIRS, _images, _IS_OF_PAIR)
-    .where(_images.c.model == bindparam("of_model"), _images.c.kind == bindparam("of_kind"))
+_READ_IMAGES_OF = select(_images.c.docid, _images.c.product_id, _images.c.vector).where(
+    _images.c.model == bindparam("of_model"), _images.c.kind == bindparam("of_kind"), _IS_OF_PAIR
+)
+_READ_KNOWN = select(_images.c.docid, _images.c.product_id).where(
+    _images.c.kind == bindparam("of_kind"), _IS_OF_PAIR
 )
 
 
@@ -155,13 +157,9 @@ class SqliteVectors(VectorStore):
     def known_images(
         self, kind: ImageVectorKind, keys: Sequence[tuple[str, int]]
     ) -> set[tuple[str, int]]:
-        query = (
-            select(_images.c.docid, _images.c.product_id)
-            .join_from(_PAIRS, _images, _IS_OF_PAIR)
-            .where(_images.c.kind == kind)
-        )
+        wanted = {"of_kind": kind, "pairs": json.dumps(list(keys))}
         with self._database.reading() as connection:
-            rows = connection.execute(query, {"pairs": json.dumps(list(keys))})
+            rows = connection.execute(_READ_KNOWN, wanted)
             return {(docid, product_id) for docid, product_id in rows}
 
     def every_image(self) -> Iterator[tuple[str, int]]:

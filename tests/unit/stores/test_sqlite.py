@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -75,9 +76,26 @@ def test_the_images_that_were_done_last_are_read_in_the_order_of_their_index(doc
     assert metadata.startswith("SEARCH metadata USING INDEX")
 
 
-def plan(path: Path, statement: str) -> list[str]:
-    """The steps in which SQLite runs a statement of the document store."""
-    read = getattr(documents_sqlite, statement)
+@pytest.mark.parametrize(
+    ("statement", "searched"),
+    [
+        ("_READ_IMAGES_OF", "(model=? AND kind=? AND docid=?)"),
+        ("_READ_KNOWN", "image_embeddings_of_image (docid=?"),
+    ],
+)
+def test_the_vectors_of_a_few_photos_are_found_however_many_there_are(
+    tmp_path, statement, searched
+):
+    vectors = SqliteVectors(f"sqlite:///{tmp_path}/vectors.db")
+    vectors.check()
+    steps = plan(tmp_path / "vectors.db", statement, vectors_sqlite)
+    assert any(searched in step for step in steps), steps
+    vectors.close()
+
+
+def plan(path: Path, statement: str, store: ModuleType = documents_sqlite) -> list[str]:
+    """The steps in which SQLite runs a statement of a store."""
+    read = getattr(store, statement)
     compiled = (text(read) if isinstance(read, str) else read).compile(dialect=dialect.dialect())
     parameters = [json.dumps([]) if name.endswith("s") else 1 for name in compiled.positiontup]
     with closing(sqlite3.connect(path)) as connection:
