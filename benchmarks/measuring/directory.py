@@ -4,6 +4,7 @@ import json
 import random
 import sqlite3
 import tempfile
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 from string import ascii_lowercase
@@ -72,37 +73,50 @@ def make(place: Path) -> list[str]:
     return [business.docid for business, _ in entries]
 
 
-def grow(place: Path, times: int) -> list[str]:
+TABLES = {
+    "documents.db": ("businesses", "catalogue_details", "metadata", "pixel_facts", "imgrel"),
+    "directory.db": ("categories", "alttags"),
+    "vectors.db": ("image_embeddings",),
+}
+"""What is of a business or a photo, by the file that it lies in."""
+
+
+def grow(place: Path, times: int, files: Collection[str] = tuple(TABLES)) -> list[str]:
     """Copies of all businesses, so that there are ``times`` as many; returns all docids.
 
     The rows are copied by SQLite as the stores have written them, with docids that lie all over.
+    Each copy of a photo has bytes of its own, by its hash.
     """
+    for file in files:
+        with closing(sqlite3.connect(place / file)) as database:
+            # Written once, not twice; the store turns it on again.
+            database.execute("PRAGMA journal_mode = OFF")
+            database.execute("PRAGMA synchronous = OFF")
+            for table in TABLES[file]:
+                _copy(database, table, times)
+            database.commit()
     with closing(sqlite3.connect(place / "documents.db")) as documents:
-        # Written once, not twice; the store turns it on again.
-        documents.execute("PRAGMA journal_mode = OFF")
-        documents.execute("PRAGMA synchronous = OFF")
-        for table in ("businesses", "catalogue_details", "imgrel"):
-            columns = [row[1] for row in documents.execute(f"PRAGMA table_info({table})")]
-            copy = "copy.value || '-' || docid"
-            body = f"replace(body, json_quote(docid), json_quote({copy}))"
-            named = {"docid": copy, "body": body}
-            copied = ", ".join(named.get(column, column) for column in columns)
-            documents.execute(f"CREATE TEMP TABLE seed AS SELECT * FROM {table} ORDER BY docid")
-            documents.execute(
-                f"INSERT INTO {table} SELECT {copied} FROM json_each(?) AS copy CROSS JOIN seed",
-                [_numbers(times)],
-            )
-            documents.execute("DROP TABLE temp.seed")
-        documents.commit()
-        docids = [docid for (docid,) in documents.execute("SELECT docid FROM businesses")]
-    with closing(sqlite3.connect(place / "directory.db")) as directory:
-        directory.execute(
-            "INSERT INTO categories SELECT copy.value || '-' || docid, catid, name, is_hot "
-            "FROM json_each(?) AS copy, categories",
-            [_numbers(times)],
-        )
-        directory.commit()
-    return docids
+        return [docid for (docid,) in documents.execute("SELECT docid FROM businesses")]
+
+
+def _copy(database: sqlite3.Connection, table: str, times: int) -> None:
+    columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
+    docid, sha256 = "copy.value || '-' || docid", "copy.value || substr({}, 9)"
+    own = "json_extract(body, '$.sha256')"
+    body = "body"
+    if "docid" in columns:
+        body = f"replace({body}, json_quote(docid), json_quote({docid}))"
+    if table == "catalogue_details":
+        body = f"replace({body}, {own}, {sha256.format(own)})"
+    named = {"docid": docid, "body": body, "sha256": sha256.format("sha256")}
+    copied = ", ".join(named.get(column, column) for column in columns)
+    order = "docid" if "docid" in columns else "sha256"
+    database.execute(f"CREATE TEMP TABLE seed AS SELECT * FROM {table} ORDER BY {order}")
+    database.execute(
+        f"INSERT INTO {table} SELECT {copied} FROM json_each(?) AS copy CROSS JOIN seed",
+        [_numbers(times)],
+    )
+    database.execute("DROP TABLE temp.seed")
 
 
 def misspelt(count: int) -> list[str]:

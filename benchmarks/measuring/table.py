@@ -136,6 +136,6 @@ def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def _target(row: Mapping[str, Any]) -> float:
     """What is claimed, as a ratio."""
-    if row["target_of"] == "ratio":
+    if row["target_of"] != "ours":
         return float(row["target"])
     return float(row["target"] / row["baseline"]) if row["baseline"] else math.nan

@@ -1,0 +1,88 @@
+"""Models that cost nothing and give vectors as large as those of the embedded profile."""
+
+import zlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from models.image_text import ImageEmbedding, ImageTextEncoder, Label, unit
+from models.text import TextEncoder
+
+DIMENSION = 384
+CLASSES = 1000
+MOST = 10
+
+ENVIRONMENT = {
+    "JUSTLENS_ENHANCER": "tests.fast_models:FastEnhancer",
+    "JUSTLENS_IMAGE_TEXT_ENCODER": "measuring.free_models:FreeImageText",
+    "JUSTLENS_TEXT_ENCODER": "measuring.free_models:FreeText",
+    "JUSTLENS_TEXT_READER": "tests.fast_models:NoText",
+    "JUSTLENS_PEOPLE_DETECTOR": "none",
+    "JUSTLENS_DESCRIBER": "tests.fast_models:ColourDescriber",
+    # Alone in its process, an image would wait for others to share a forward pass with.
+    "JUSTLENS_BATCH_SIZE": "1",
+    # The pictures of these benchmarks are small.
+    "JUSTLENS_TARGET_WIDTH": "128",
+    "JUSTLENS_TARGET_HEIGHT": "96",
+}
+
+
+class FreeText(TextEncoder):
+    """Vectors at random, always the same for a text."""
+
+    name = "free"
+
+    @property
+    def dimension(self) -> int:
+        return DIMENSION
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        rows = [_at_random(text, DIMENSION) for text in texts]
+        return np.stack(rows) if rows else np.empty((0, DIMENSION), dtype=np.float32)
+
+    def pieces(self, term: str) -> int:
+        return 1
+
+    def _load(self) -> Any:
+        return None
+
+
+class FreeImageText(ImageTextEncoder):
+    """Pictures weigh ten of a thousand classes, as with ConSE, at random."""
+
+    name = "free"
+    space = "free-classes@1"
+
+    def __call__(self, images: Sequence[np.ndarray]) -> list[ImageEmbedding]:
+        return [
+            ImageEmbedding(_most(_at_random(image.tobytes(), CLASSES)), (Label("cup", 0.9),))
+            for image in images
+        ]
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        return FreeText(weights=self.weights, threads=1)(texts)
+
+    def classes(self) -> np.ndarray:
+        return self._classes
+
+    def background_names(self) -> list[str]:
+        return [f"class {number}" for number in range(CLASSES)]
+
+    @cached_property
+    def _classes(self) -> np.ndarray:
+        return self.encode_texts(self.background_names())
+
+    def _load(self) -> Any:
+        return None
+
+
+def _at_random(content: str | bytes, size: int) -> np.ndarray:
+    seed = zlib.crc32(content.encode() if isinstance(content, str) else content)
+    vector = np.random.default_rng(seed).standard_normal(size, dtype=np.float32)
+    return unit(vector)
+
+
+def _most(vector: np.ndarray) -> np.ndarray:
+    return unit(np.where(vector >= np.sort(vector)[-MOST], vector, 0))
