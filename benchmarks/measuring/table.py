@@ -25,6 +25,11 @@ MEANING = {
     "growth_image": "processing a photo as the directory grows, to the smallest",
     "soak_memory": "memory under load, at the end to the beginning",
     "planner": "throughput as planned, to a run",
+    "text_int8_spearman": "agreement with people, STS-B dev, in int8, to fp32",
+    "text_small_spearman": "the same with the small encoder",
+    "backfill_memory": "memory of a backfill, at the end to the beginning",
+    "backfill_in_flight": "messages of a backfill in flight, to the bound",
+    "backfill_upload_delay": "an upload beside a backfill, to one on an idle system and a batch",
 }
 """The claims in the order of the table, and what each compares. Others come after them."""
 
