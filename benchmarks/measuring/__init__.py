@@ -85,11 +85,13 @@ def entry(
     )
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """The options that every benchmark has."""
+def arguments(description: str, **switches: str) -> argparse.Namespace:
+    """The options that every benchmark has, and switches of its own with what they do."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures here, too")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw them there, as SVG")
+    for name, does in switches.items():
+        parser.add_argument(f"--{name}", action="store_true", help=does)
     return parser.parse_args()
 
 
