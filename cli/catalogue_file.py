@@ -121,7 +121,7 @@ class CatalogueFile:
         """What the line that begins there says, taken by itself."""
         with self._opened() as lines:
             lines.go(place)
-            return next(csv.reader([next(iter(lines), "")]), [])
+            return next(csv.reader([next(iter(lines), "").rstrip("\r\n")]), [])
 
     def _photo(self, values: list[str], place: Place, wrong: str) -> Photo:
         row = {name: value.strip() for name, value in zip(self._columns, values, strict=False)}
@@ -140,9 +140,9 @@ class CatalogueFile:
                 raise ValueError("product_url: is empty")
             listing = self._listing(docid, row)
         except ValidationError as error:
-            return Photo(docid, 0, where, mark=place, wrong=f"{where}: {explain(error)}")
+            return Photo(docid, 0, where, mark=place, wrong=explain(error))
         except (ValueError, JustLensError) as error:
-            return Photo(docid, 0, where, mark=place, wrong=f"{where}: {error}")
+            return Photo(docid, 0, where, mark=place, wrong=str(error))
         if not source.startswith(ADDRESSES):
             source = str(self.path.parent / source)
         return Photo(docid, int(number), source, listing, place)

@@ -85,7 +85,8 @@ def test_a_wrong_row_is_named_and_its_neighbours_are_read(
     photos = read(tmp_path, "shop,1,a.jpg,,", bad, "shop,3,c.jpg,,")
     assert [photo.product_id for photo in photos if not photo.wrong] == [1, 3]
     first = next(photo for photo in photos if photo.wrong)
-    assert first.wrong.startswith(f"{tmp_path / 'catalogue.csv'}, line 3: {wrong}")
+    assert first.source == f"{tmp_path / 'catalogue.csv'}, line 3"
+    assert first.wrong.startswith(wrong)
 
 
 def test_a_quote_that_is_not_closed_harms_its_own_line_alone(tmp_path: Path) -> None:
@@ -96,6 +97,9 @@ def test_a_quote_that_is_not_closed_harms_its_own_line_alone(tmp_path: Path) -> 
     photos = read(tmp_path, *lines)
     assert [photo.mark.line for photo in photos if photo.wrong] == [11, 51]
     assert len(photos) == 20_000
+    # What is wrong is kept as it is written, one line.
+    file = CatalogueFile(tmp_path / "catalogue.csv")
+    assert file.values(photos[9].mark) == ["shop", "10", "10.jpg,Corner,Bars"]
 
 
 def test_bytes_that_are_no_text_are_one_wrong_row(tmp_path: Path) -> None:
