@@ -21,6 +21,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +134,9 @@ class ByHand:
         path = folder / "plan.json"
         path.write_text(json.dumps(plan))
         os.environ["BY_HAND"] = str(path)
+        # It reads where its broker is as it is imported, and there are two in turn.
         sys.modules.pop("measuring.by_hand", None)
-        from measuring import by_hand
-
+        by_hand = import_module("measuring.by_hand")
         self._site = site
         self._path = path
         self._canvas = by_hand.canvas
@@ -414,6 +415,7 @@ def main() -> None:
             (Path(folder) / "ours").mkdir()
             try:
                 found[name] = measure(name, Path(folder), look=look)
+                print(f"{name} is measured", file=sys.stderr)
             except pytest.skip.Exception as reason:
                 print(f"{name} is not measured: {reason}")
     entries = [
