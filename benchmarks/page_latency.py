@@ -8,7 +8,9 @@ spent in the stores' methods, decoding included, is shown apart and left out of 
 
 Then the same stores behind a real server: requests arrive at random, 20 a second, whether or not
 the ones before them are answered (an open loop), and a request's time runs from when it was due.
-One process answers, then two: as many as there are cores, which the client has to share.
+One process answers, then two with ``FULL=1``: as many as there are cores, which the client has to
+share. Target: 99 of 100 within 60 ms. Beside them stands the median of the same page above, which
+waited for nobody; how far the two are apart is what waiting and the server cost.
 """
 
 import asyncio
@@ -18,8 +20,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, FastAPI, Query
-from measuring import arguments, directory, figures, machine, ratio, report, versions
+from measuring import (
+    FULL,
+    Entry,
+    arguments,
+    directory,
+    entry,
+    figures,
+    machine,
+    ratio,
+    report,
+    versions,
+)
 from measuring.asking import StoreSeconds, ask
 from measuring.directory import BUSINESSES, CATEGORIES, PHOTOS, UNLISTED, VOCABULARY, WANTED
 from measuring.serving import WARM_UP, Server, open_loop
@@ -35,7 +49,10 @@ from pipeline.settings import Settings
 LIMIT = 10
 REQUESTS = 150
 RATE = 20.0
-LOOP_SECONDS = 30.0
+LOOP_SECONDS = 30.0 if FULL else 15.0
+PROCESSES = (1, 2) if FULL else (1,)
+RATIOS = {"page_category": 2.0, "page_query": 4.0}
+P99_MS = 60.0
 
 ONE = "/v1/relevance/shop-0"
 PAGE = "/v1/relevance"
@@ -122,6 +139,40 @@ def _check(content: bytes, ready: bytes) -> None:
     assert abs(sizes[0] - sizes[1]) < 0.02 * sizes[1], sizes
 
 
+def claims(
+    seconds: dict[str, dict[str, list[float]]], loops: dict[str, list[float]]
+) -> list[Entry]:
+    """Ratios without the stores, then the time within which 99 of 100 are answered under load."""
+    found = [
+        entry(case, *_in_ms(seconds[case]["rest"], seconds[case]["baseline"]), "ms", "lower", most)
+        for case, most in RATIOS.items()
+    ]
+    dice = np.random.default_rng(0)
+    for case, taken in loops.items():
+        idle = float(np.median(seconds[case]["answer"]))
+        drawn = [np.percentile(dice.choice(taken, len(taken)), 99) / idle for _ in range(1000)]
+        low, high = np.percentile(drawn, (2.5, 97.5))
+        p99 = float(np.percentile(taken, 99))
+        found.append(
+            Entry(
+                f"{case}_p99",
+                round(1000 * p99, 2),
+                round(1000 * idle, 2),
+                round(p99 / idle, 3),
+                (round(float(low), 3), round(float(high), 3)),
+                "ms",
+                "lower",
+                P99_MS,
+                "ours",
+            )
+        )
+    return found
+
+
+def _in_ms(*samples: list[float]) -> list[list[float]]:
+    return [[1000 * one for one in sample] for sample in samples]
+
+
 def main() -> None:
     """Measure and report."""
     options = arguments(__doc__ or "")
@@ -132,16 +183,19 @@ def main() -> None:
         asked = cases(docids)
         services = Services(Settings(data_dir=place), Sender())
         seconds = asyncio.run(compare(services, docids, asked))
-        loops, resident = {}, 0.0
-        for processes in (1, 2):
+        under_load: dict[int, dict[str, list[float]]] = {}
+        resident = 0.0
+        for processes in PROCESSES:
             with Server(place, processes) as server:
-                loops[str(processes)] = {
-                    case: figures(
-                        asyncio.run(open_loop(server.port, asked[case], RATE, LOOP_SECONDS))
-                    )
-                    for case in ("page_category", "page_query")
+                under_load[processes] = {
+                    case: asyncio.run(open_loop(server.port, asked[case], RATE, LOOP_SECONDS))
+                    for case in RATIOS
                 }
                 resident = max(resident, server.resident_mb())
+    loops = {
+        str(processes): {case: figures(taken) for case, taken in cases.items()}
+        for processes, cases in under_load.items()
+    }
     ratios = {case: ratio(ways["rest"], ways["baseline"]) for case, ways in seconds.items()}
     latency = {
         case: {way: figures(taken) for way, taken in ways.items()} for case, ways in seconds.items()
@@ -176,7 +230,7 @@ def main() -> None:
         for case, found in cases.items()
     ]
     lines.append(f"a process of the server: {resident:.0f} MB resident")
-    report("page_latency", results, lines, options.json)
+    report("page_latency", results, lines, options.json, claims(seconds, under_load[1]))
 
 
 if __name__ == "__main__":

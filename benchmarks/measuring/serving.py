@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from api.problems import RETRY_AFTER
 from cli.processes import web
 from pipeline.settings import Settings
 
@@ -111,8 +112,15 @@ async def open_loop(
 async def answered(port: int, path: str, body: object) -> None:
     """Wait for the whole answer to a request, on a connection that whichever process is free takes.
 
-    In few steps: a client for people would take a good part of the server's cores.
+    Who is turned away comes again when the server says so, which takes its time like any waiting.
     """
+    while (answer := await _answer(port, path, body)).startswith(b"HTTP/1.1 503 "):
+        await asyncio.sleep(RETRY_AFTER)
+    assert answer.startswith(b"HTTP/1.1 200 "), answer[:200]
+
+
+async def _answer(port: int, path: str, body: object) -> bytes:
+    # In few steps: a client for people would take a good part of the server's cores.
     content = json.dumps(body).encode()
     lines = (
         f"POST {path} HTTP/1.1",
@@ -126,4 +134,4 @@ async def answered(port: int, path: str, body: object) -> None:
     writer.write("\r\n".join((*lines, "", "")).encode() + content)
     answer = await reader.read()
     writer.close()
-    assert answer.startswith(b"HTTP/1.1 200 "), answer[:200]
+    return answer
