@@ -92,3 +92,5 @@ bench: install
 # The pictures in docs/ are made by the project itself.
 docs: install
 	$(BIN)/python docs/screenshot.py docs/page
+	$(BIN)/justlens capacity --images-per-day 2_000_000 --backfill 100_000_000 --days 14 --keep-days 30 \
+	  --gpu example --describer example --pages-per-second 100 --utilisation 0.9 --plot docs/capacity-day.svg

@@ -581,7 +581,7 @@ def capacity(
     simulate: Annotated[
         bool, typer.Option(help="Check the formulas by simulating the busiest moment.")
     ] = True,
-    images: Annotated[int, typer.Option(help="That are simulated.", min=100)] = 10_000,
+    images: Annotated[int, typer.Option(help="That are simulated.", min=100)] = 4_000,
     seed: Annotated[int, typer.Option(help="Of the simulation.")] = 0,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the day there, as SVG: what comes in, what waits.")

@@ -119,7 +119,9 @@ def _note(
     for pool, stages in POOLS.items():
         station = stations[pool]
         rates = [_visits(served, stages, lane) for lane in Lane]
-        chance = held_up(station, *rates)
+        # Of a pool that works a queue off, which is not in balance, as if it nearly were.
+        most = max(0.0, MOST_BALANCED * station.able - rates[0])
+        chance = held_up(station, rates[0], min(rates[1], most))
         # Little's law.
         beside = {
             Lane.INTERACTIVE: rates[0] * chance.interactive,
@@ -127,9 +129,7 @@ def _note(
         }
         for lane in Lane:
             left = sum(queues[stage, lane] for stage in stages)
-            # A pool that works a queue off is not in balance, and the formula does not hold.
-            balanced = chance.utilisation < MOST_BALANCED or lane is Lane.INTERACTIVE
-            by_chance = beside[lane] if balanced and math.isfinite(beside[lane]) else 0.0
+            by_chance = beside[lane] if math.isfinite(beside[lane]) else 0.0
             found.depth[pool, lane].append(max(left, by_chance))
 
 

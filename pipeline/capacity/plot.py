@@ -26,7 +26,7 @@ def plot(plan: Plan, path: Path) -> None:
         flow.plot(course.hours, course.through, "--", label="through all stages", color="#111111")
         flow.set_ylabel("images a second")
         flow.set_ylim(bottom=0)
-        flow.legend(loc="lower left")
+        flow.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
         _draw_queues(queues, course)
         queues.set_xlim(0, 24)
         queues.set_xticks(range(0, 25, 3))
@@ -52,4 +52,6 @@ def _draw_queues(axes: object, course: Course) -> None:
     axes.set_yscale("symlog", linthresh=1)  # type: ignore[attr-defined]
     axes.set_ylim(bottom=0)  # type: ignore[attr-defined]
     axes.set_ylabel("images that wait")  # type: ignore[attr-defined]
-    axes.legend(loc="upper left", ncols=3)  # type: ignore[attr-defined]
+    axes.legend(  # type: ignore[attr-defined]
+        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=6, frameon=False, fontsize=8
+    )
