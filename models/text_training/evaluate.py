@@ -1,6 +1,5 @@
 """How good an encoder of texts is, by its vectors alone."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -100,22 +99,6 @@ def paraphrase(encode: Encoder, pairs: Sequence[Pair], seed: int = 0) -> Paraphr
         recall=hits / int(true.sum()),
         threshold=threshold,
     )
-
-
-def latencies(encoders: Sequence[Encoder], texts: Sequence[str], rounds: int = 15) -> list[float]:
-    """Median milliseconds in which each encoder encodes the texts.
-
-    The encoders take turns, so that whatever else the machine does slows all of them.
-    """
-    for encode in encoders:
-        encode(texts)
-    taken = np.zeros((rounds, len(encoders)))
-    for turn in range(rounds):
-        for at, encode in enumerate(encoders):
-            began = time.perf_counter()
-            encode(texts)
-            taken[turn, at] = (time.perf_counter() - began) * 1000
-    return [float(value) for value in np.median(taken, axis=0)]
 
 
 def _vectors(encode: Encoder, texts: Sequence[str]) -> np.ndarray:

@@ -9,12 +9,12 @@ from itertools import cycle, islice
 from models.text_training.data import Pair, Retrieval
 from models.text_training.evaluate import (
     Encoder,
-    latencies,
     paraphrase,
     reciprocal_ranks,
     similarity,
 )
 from pipeline.retraining.decision import Measured
+from pipeline.retraining.latency import latencies
 from pipeline.retraining.oov import Pieces, oov_share
 
 SENTENCES = 128
@@ -110,7 +110,7 @@ def answers(encode: Encoder, asked: Exam) -> Answers:
     return Answers(measured, {**figures, **guards})
 
 
-def times(encoders: Sequence[Encoder], asked: Exam) -> list[float]:
-    """Median milliseconds of each for 128 sentences of what is searched."""
+def times(champion: Encoder, challenger: Encoder, asked: Exam) -> tuple[float, float]:
+    """Milliseconds of each for 128 sentences of what is searched."""
     texts = list(islice(cycle(asked.unknown.corpus or asked.known.corpus), SENTENCES))
-    return latencies(encoders, texts)
+    return latencies(champion, challenger, texts)

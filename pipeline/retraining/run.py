@@ -214,12 +214,12 @@ class Retraining:
         asked, champion = self._exam(), self._encoder("serving")
         of_champion = answers(champion, asked)
         defect, of_challenger = self.done["export"]["defect"], Answers(Measured())
-        taken = [float("nan")] * 2
+        taken = (float("nan"), float("nan"))
         if not defect:
             challenger = self._encoder("onnx")
             try:
                 of_challenger = answers(challenger, asked)
-                taken = times([champion, challenger], asked)
+                taken = times(champion, challenger, asked)
             except UnsuitableWeights as error:
                 defect = str(error)
         return {

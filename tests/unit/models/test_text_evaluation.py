@@ -7,7 +7,6 @@ from models.errors import UnsuitableInput, UnsuitableWeights
 from models.text_training.data import Example, Pair, Retrieval, as_retrieval
 from models.text_training.evaluate import (
     Encoder,
-    latencies,
     paraphrase,
     reciprocal_ranks,
     similarity,
@@ -118,19 +117,3 @@ def test_f1_counts_what_the_threshold_gets_wrong() -> None:
 def test_pairs_without_a_paraphrase_are_refused() -> None:
     with pytest.raises(UnsuitableInput, match="too few paraphrases"):
         paraphrase(by_angle(a=0), [Pair("a", "a", 0.0)] * 10)
-
-
-def test_encoders_take_turns_when_they_are_timed() -> None:
-    calls: list[str] = []
-
-    def named(name: str) -> Encoder:
-        def encode(texts: Sequence[str]) -> np.ndarray:
-            calls.append(name)
-            return np.ones((len(texts), 1), dtype=np.float32)
-
-        return encode
-
-    found = latencies([named("champion"), named("challenger")], ["a"], rounds=3)
-    assert calls == ["champion", "challenger"] * 4
-    assert len(found) == 2
-    assert all(taken >= 0 for taken in found)
