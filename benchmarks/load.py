@@ -7,7 +7,7 @@ businesses with 40 photos each, and one business alone; each at 50, 100 and 200 
 rates around them.
 
 Baseline of the pages answered at 200 a second: those answered to one client that asks for one
-after the other, from the same server just before. Target: at least 0.8 of them, in every second.
+after the other, from the same server just before. Target: at least 0.8 of them, by the median.
 Baseline of their time: what the pages that may wait (`JUSTLENS_PAGES_WAITING`) and those being
 made would take at that rate; target: 99 of 100 within 1.5 times that. Who finds no room is told so
 at once (503).

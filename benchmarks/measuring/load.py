@@ -15,6 +15,7 @@ Request = tuple[str, str, str, Any]
 """Kind, method, path and body; no body: None."""
 
 SCRIPT = Path(__file__).parent / "locustfile.py"
+WINDOW = 0.5
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,9 @@ def percentiles(answers: Iterable[Answer]) -> dict[str, float]:
 
 
 def good_a_second(answers: Sequence[Answer], skip: float = 1.0) -> list[float]:
-    """Good answers in each whole second of a step, from ``skip`` seconds after its start on."""
+    """Good answers per second in each half second of a step, from ``skip`` seconds on."""
     start = min(answer.due for answer in answers) + skip
     last = max(answer.due for answer in answers)
     ended = [answer.due + answer.seconds for answer in answers if answer.is_good]
-    edges = np.arange(start, last, 1.0)
-    return [float(count) for count in np.histogram(ended, edges)[0]]
+    edges = np.arange(start, last, WINDOW)
+    return [float(count) / WINDOW for count in np.histogram(ended, edges)[0]]
