@@ -71,6 +71,15 @@ def test_cores_that_all_share_bound_the_rate() -> None:
     assert beside.rate == pytest.approx(2 / 0.8, rel=0.05)
 
 
+def test_a_finite_run_is_counted_from_its_beginning_to_its_end() -> None:
+    time = StageTime(cpu_seconds=0, wait_seconds=1, scv=0)
+    seen = only(
+        time, Workers((Stage.ENHANCE,), 2), load=Load(in_flight=3, is_finite=True), images=7
+    )
+    # Two at a time, and the seventh alone.
+    assert (seen.images, seen.seconds) == (7, 4.0)
+
+
 def test_a_process_uses_no_more_cores_than_it_can() -> None:
     time = StageTime(cpu_seconds=0.1, scv=0)
     seen = only(
