@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from api.wiring import Services
-from cli.output import out, print_json, progress
+from cli.output import err, out, print_json, progress
 from pipeline.errors import JustLensError
 from pipeline.retraining.shadow import Pair, pair_of
 from pipeline.retraining.traffic import (
@@ -82,6 +82,12 @@ def _replay(services: Services, pair: Pair, asked: Asked, most: int) -> None:
     documents = services.stores.documents
     everyone = documents.search_businesses("", limit=businesses_needed(asked, most))
     chosen = list(questions(asked, [one.docid for one in everyone], most))
+    if len(chosen) < most:
+        err.print(
+            f"There are no more than {len(chosen)} different questions: {len(asked)} queries of "
+            f"{len(everyone)} businesses. --replay asks those of a file.",
+            highlight=False,
+        )
     services.warm_up()
     comparisons = replay(chosen, lambda question: services.serving.page(**question.options()), pair)
     with progress() as bars:

@@ -18,7 +18,7 @@ def reembed(version: str, *, json_output: bool) -> None:
     with _changeover() as (changeover, registry), tempfile.TemporaryDirectory() as folder:
         number = registry.version(version or CHALLENGER).number
         name = changeover.challenge(registry.onnx(number, Path(folder) / "onnx"), number)
-        with _counting(name) as step:
+        with _counting(changeover, name) as step:
             written = changeover.fill(step)
     if json_output:
         print_json({"version": number, "space": name, "images": written})
@@ -32,14 +32,14 @@ def reembed(version: str, *, json_output: bool) -> None:
 
 def cut_over(reason: str, by: str, *, json_output: bool) -> None:
     """Let the challenger serve, here and in the registry."""
-    with _changeover() as (changeover, _), _counting("what is missing") as step:
+    with _changeover() as (changeover, _), _counting(changeover, "what is missing") as step:
         spaces = changeover.cut_over(reason, by, step)
     _tell(spaces, json_output=json_output)
 
 
 def roll_back(reason: str, by: str, *, json_output: bool) -> None:
     """Let what served before serve again, here and in the registry."""
-    with _changeover() as (changeover, _), _counting("what is missing") as step:
+    with _changeover() as (changeover, _), _counting(changeover, "what is missing") as step:
         spaces = changeover.roll_back(reason, by, step)
     _tell(spaces, json_output=json_output)
 
@@ -76,7 +76,15 @@ def _changeover() -> Iterator[tuple[ChangeOver, Registry]]:
 
 
 @contextmanager
-def _counting(note: str) -> Iterator[Step]:
+def _counting(changeover: ChangeOver, note: str) -> Iterator[Step]:
+    images = changeover.images()
     with progress() as bars:
-        bar = bars.add_task("images looked at", total=None, note=note)
-        yield lambda count: bars.advance(bar, count)
+        bar = bars.add_task("images looked at", total=images, note=note)
+
+        def step(count: int) -> None:
+            if bars.tasks[0].finished:
+                # What was being scored when the pass went by is found by another one.
+                bars.reset(bar, total=images, description="looked at again")
+            bars.advance(bar, count)
+
+        yield step

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.errors import ConfigurationError
+from pipeline.records import ImageState
 from pipeline.rescoring import Rescoring
 from pipeline.stores import Stores
 from pipeline.text_spaces import (
@@ -67,6 +68,11 @@ class ChangeOver:
     def spaces(self) -> TextSpaces:
         """Those in force."""
         return text_spaces(self._stores.documents)
+
+    def images(self) -> int:
+        """How many a pass over all of them looks at."""
+        counts = self._stores.documents.count_states()
+        return sum(n for state, n in counts.items() if state is not ImageState.DELETED)
 
     def challenge(self, folder: Path, version: int) -> str:
         """Make a model the challenger: from now on images that arrive are written in its space too.
