@@ -19,9 +19,9 @@ MEANING = {
     "text_int8": "128 sentences in int8, to sentence-transformers in fp32",
     "text_small": "128 sentences with the small encoder, to sentence-transformers in fp32",
     "describer": "describing through Triton, to tritonclient's own loop",
-    "page_category": "a page for a category, to handing it out ready-made",
-    "page_query": "a page for a new query, to handing it out ready-made",
-    "growth_page": "a page as the directory grows, to the smallest",
+    "page_category": "choosing a page for a category, without its stores, to handing it out",
+    "page_query": "the same for a new, misspelt query",
+    "growth_page": "a page of 5 businesses as the directory grows, to the smallest",
     "growth_image": "processing a photo as the directory grows, to the smallest",
     "soak_memory": "memory under load, at the end to the beginning",
     "planner": "throughput as planned, to a run",
@@ -60,7 +60,7 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [COLUMNS, ("---",) * len(COLUMNS)]
     for row in ordered(rows):
         sign = "≥" if row["better"] == "higher" else "≤"
-        unit = f" {row['unit']}" if row["target_of"] == "ours" else ""
+        of = {"ratio": "", "ours": f" {row['unit']}", "spread": ", the whole interval"}
         lines.append(
             (
                 f"`{row['name']}`",
@@ -69,7 +69,7 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
                 number(row["baseline"]),
                 row["unit"],
                 f"{row['ratio']:.3f} ({row['spread'][0]:.3f} to {row['spread'][1]:.3f})",
-                f"{sign} {row['target']:g}{unit}",
+                f"{sign} {row['target']:g}{of[row['target_of']]}",
                 "yes" if row["holds"] else "**no**",
             )
         )

@@ -68,6 +68,20 @@ def test_a_target_may_be_of_the_figure_and_not_of_the_ratio() -> None:
     assert "≤ 20 ms" in table.markdown([small])
 
 
+def test_a_target_of_the_interval_says_so() -> None:
+    lasting = row("soak_memory", ratio=1.01, spread=(0.99, 1.03), better="lower", target=1.02)
+    assert lasting["holds"]
+    strict = {**lasting, "target_of": "spread"}
+    assert "≤ 1.02, the whole interval" in table.markdown([strict])
+
+
+def test_every_kind_of_target_is_drawn(tmp_path: Path) -> None:
+    kinds = [row(), row("text_small", target=20, target_of="ours"), row("x", target_of="spread")]
+    table.plot(kinds, tmp_path / "overview.svg")
+    drawn = (tmp_path / "overview.svg").read_text()
+    assert all(one["name"] in drawn for one in kinds)
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(0, "0"), (1234567.8, "1,234,568"), (12.345, "12.3"), (0.012345, "0.0123"), (-2.5, "-2.50")],
