@@ -7,6 +7,7 @@ acknowledges. All of these are handed to ``tasks.foreign``.
 """
 
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -29,13 +30,18 @@ STAGES = frozenset(stage.value for stage in Stage)
 NOT_SENT = ("celery.", foreign.NAME)
 
 
-# How often the events of tasks are sent, or when 24 have come together, which is Celery's limit.
+# How often the events of tasks are sent, in seconds.
 EVENTS_EVERY = 0.5
 
 
 class EventsTogether(bootsteps.StartStopStep):
     """Sends the events of tasks several in a message: each message of its own costs as much as one
-    of the work, on RabbitMQ with a wait for its confirm."""
+    of the work, on RabbitMQ with a wait for its confirm.
+
+    Only the thread of the event loop sends them. By itself Celery lets the thread of a task do so
+    when 24 have come together; the loop may then read the confirm that this thread waits for, and
+    the worker stands still for ever.
+    """
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
@@ -44,7 +50,8 @@ class EventsTogether(bootsteps.StartStopStep):
         self._timer: Any = None
 
     def start(self, consumer: Any) -> None:
-        """From now on."""
+        """From now on, on the connection that there is now."""
+        consumer.event_dispatcher.buffer_limit = sys.maxsize
         self._timer = consumer.timer.call_repeatedly(EVENTS_EVERY, consumer._flush_events)
 
     def stop(self, consumer: Any) -> None:
