@@ -10,7 +10,12 @@ from cli.output import out, print_json
 from pipeline.retraining.registry import Version, open_registry
 from pipeline.settings import settings
 
-SHOWN = ("mrr_at_10", "sts_spearman", "paraphrase_f1", "latency_ms")
+SHOWN = {
+    "mrr_at_10": "MRR@10",
+    "sts_spearman": "STS",
+    "paraphrase_f1": "F1",
+    "latency_ms": "ms",
+}
 
 
 def status(*, json_output: bool) -> None:
@@ -23,17 +28,19 @@ def status(*, json_output: bool) -> None:
         out.print("No text model is registered yet; `justlens retrain run` makes the first.")
         return
     table = Table(box=None)
-    for column in ("version", "is", "made", *SHOWN, "last event"):
-        table.add_column(column, overflow="fold")
+    for column in ("version", "is", "made (UTC)", *SHOWN.values()):
+        table.add_column(column, no_wrap=True)
     for version in versions:
         table.add_row(
             str(version.number),
             ", ".join(version.aliases),
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(version.made_at)),
+            time.strftime("%Y-%m-%d %H:%M", time.gmtime(version.made_at)),
             *(_figure(version, name) for name in SHOWN),
-            _last_event(version),
         )
     out.print(table)
+    for version in versions:
+        if version.events:
+            out.print(f"{version.number}: {_last_event(version)}", highlight=False, markup=False)
 
 
 def promote(version: str, *, by: str, reason: str, json_output: bool) -> None:
@@ -67,8 +74,6 @@ def _figure(version: Version, name: str) -> str:
 
 
 def _last_event(version: Version) -> str:
-    if not version.events:
-        return ""
     event = version.events[-1]
     verdict = {True: ": promoted", False: ": refused", None: ""}[event.get("promoted")]
     by = f" by {event['by']}" if event.get("by") else ""
