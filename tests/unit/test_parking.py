@@ -55,16 +55,18 @@ class Fails(StageTask):
 
 
 class Ends(Fails):
-    """A stage whose store may go away when its end is recorded."""
+    """A stage whose store may go away when its end is recorded, and its row is not."""
 
     error: Exception | None = StoreUnavailable("away")
 
     def work(self, run: Run) -> str:
         return "as it should"
 
-    def ended(self, run: Run) -> None:
+    def _record(self, run: Run, *ending: Any) -> bool:
+        stands = super()._record(run, *ending)
         if self.error:
             raise self.error
+        return stands
 
 
 class Wrong(Job):
