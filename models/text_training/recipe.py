@@ -27,6 +27,8 @@ class Recipe:
         Examples in a step; the other ones' positives and negatives are an example's negatives, too.
     learning_rate:
         Of AdamW, at its highest.
+    pieces_rate:
+        How many times as far as by that rate the vectors of new pieces go in a step.
     warmup:
         Share of the steps until then; it falls linearly to 0 afterwards.
     scale:
@@ -36,7 +38,8 @@ class Recipe:
     replay:
         Pairs, for each example, by which general similarity is kept.
     trained:
-        Share of the trained weights in the result; the rest is of those before.
+        Share of the trained weights in the result; the rest is of those before. Vectors of new
+        pieces are as trained.
     patience:
         Checks in a row without a better score that end the training.
     """
@@ -47,6 +50,7 @@ class Recipe:
     passes: int = 6
     batch: int = 16
     learning_rate: float = 5e-5
+    pieces_rate: float = 20.0
     warmup: float = 0.1
     scale: float = 20.0
     noise: float = 0.1
@@ -63,7 +67,7 @@ class Recipe:
         for name, least in (("passes", 1), ("batch", 2), ("patience", 1), ("pieces", 0)):
             if getattr(self, name) < least:
                 raise UnsuitableInput(f"a recipe's {name} must be at least {least}")
-        for name in ("learning_rate", "scale"):
+        for name in ("learning_rate", "pieces_rate", "scale"):
             if not getattr(self, name) > 0:
                 raise UnsuitableInput(f"a recipe's {name} must be above 0")
         for name, most in (("warmup", 1.0), ("noise", 1.0), ("trained", 1.0), ("replay", 1e6)):

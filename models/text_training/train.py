@@ -11,7 +11,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,6 +90,7 @@ def train(
     folder: Path,
     *,
     threads: int,
+    new_pieces: int = 0,
     on_step: OnStep = lambda done, total: None,
 ) -> Outcome:
     """Trains the sentence-transformers model in `source`; `folder/model` holds the chosen weights.
@@ -101,6 +102,8 @@ def train(
     ----------
     folder:
         Of this training: `checkpoints/`, `model/`; made if absent.
+    new_pieces:
+        How many of the last pieces of the vocabulary were never trained.
     on_step:
         Told the number of steps done, and of all.
 
@@ -164,6 +167,7 @@ def train(
         evaluator=_check(lesson),
         callbacks=[
             EarlyStoppingCallback(early_stopping_patience=recipe.patience),
+            _ahead(new_pieces, recipe.pieces_rate),
             _progress(on_step),
         ],
     )
@@ -172,7 +176,7 @@ def train(
     trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     state = trainer.state
     chosen = _chosen(state, checkpoints)
-    _keep(chosen, source, recipe.trained, folder / "model")
+    _keep(chosen, source, recipe.trained, new_pieces, folder / "model")
     return Outcome(
         steps=state.global_step,
         best_step=_step(chosen),
@@ -293,6 +297,35 @@ def _check(lesson: Lesson) -> Any:
     return Check()
 
 
+def _ahead(new_pieces: int, times: float) -> Any:
+    """Takes the vectors of new pieces further in each step.
+
+    The rate that keeps the other weights near where they were moves a vector by a small part of its
+    length in a whole training, and these begin as the mean of what they are not.
+    """
+    from transformers import TrainerCallback
+
+    class Ahead(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+            self._before = self._vectors(given["model"]).clone()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+            vectors = self._vectors(given["model"])
+            vectors.add_(vectors - self._before, alpha=times - 1)
+
+        def _vectors(self, model: Any) -> Any:
+            rows = model.get_parameter(_word_embeddings(dict(model.named_parameters()))).data
+            return rows[len(rows) - new_pieces :]
+
+    return Ahead()
+
+
+def _word_embeddings(names: Iterable[str]) -> str:
+    """Which of a model's tensors has a row for each piece of the vocabulary."""
+    (name,) = (name for name in names if name.endswith("embeddings.word_embeddings.weight"))
+    return name
+
+
 def _progress(on_step: OnStep) -> Any:
     from transformers import TrainerCallback
 
@@ -345,8 +378,11 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def _keep(best: Path, source: Path, share: float, target: Path) -> None:
-    """The model of a checkpoint, mixed with the one before; complete or not there."""
+def _keep(best: Path, source: Path, share: float, new_pieces: int, target: Path) -> None:
+    """The model of a checkpoint, mixed with the one before; complete or not there.
+
+    Vectors of new pieces are taken whole: what was before knew nothing of them.
+    """
     from safetensors.numpy import load_file, save_file
 
     begun = target.with_suffix(".begun")
@@ -359,6 +395,9 @@ def _keep(best: Path, source: Path, share: float, target: Path) -> None:
         name: (1 - share) * before[name] + share * value if value.dtype.kind == "f" else value
         for name, value in after.items()
     }
+    name = _word_embeddings(mixed)
+    first = len(mixed[name]) - new_pieces
+    mixed[name][first:] = after[name][first:]
     save_file(mixed, begun / "model.safetensors", metadata={"format": "pt"})
     begun.rename(target)
 

@@ -90,8 +90,8 @@ def pieces(word: str, known: Set[str]) -> int:
 def extend(source: Path, target: Path, new: Sequence[str]) -> None:
     """Copies a sentence-transformers folder, with new pieces in its tokenizer.
 
-    The vector of each starts as the mean of the vectors of the pieces that it replaces. Nothing
-    else is changed.
+    Those are the last of all pieces. The vector of each starts as the mean of the vectors of the
+    pieces that it replaces. Nothing else is changed.
 
     Raises `UnsuitableInput` for another tokenizer than WordPiece, `UnsuitableWeights` for weights
     that do not go with it.
@@ -124,6 +124,11 @@ def extend(source: Path, target: Path, new: Sequence[str]) -> None:
     config = json.loads((target / "config.json").read_text())
     config["vocab_size"] = len(rows) + len(new)
     (target / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def new_pieces(before: Path, after: Path) -> int:
+    """How many pieces the vocabulary of a folder has that the one before it does not have."""
+    return len(_wordpiece(after)["vocab"]) - len(_wordpiece(before)["vocab"])
 
 
 def _wordpiece(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from models.text_training.recipe import Recipe
 from models.text_training.search import Trial, search
 from models.text_training.train import train
-from models.text_training.vocabulary import choose, extend
+from models.text_training.vocabulary import choose, extend, new_pieces
 from pipeline.retraining.plan import Plan
 from pipeline.retraining.registry import Registry
 from pipeline.retraining.run import first_or_present_champion
@@ -30,8 +30,8 @@ def find_recipe(
     name = f"{champion}-{plan.digest}"
     folder = settings.data_dir / "retraining" / "searches" / name
     start, lesson = folder / "start", plan.lesson()
+    base = folder / "champion"
     if not start.exists():
-        base = folder / "champion"
         shutil.rmtree(base, ignore_errors=True)
         registry.model(champion, base)
         extended = folder / "start.begun"
@@ -40,8 +40,11 @@ def find_recipe(
         extend(base, extended, pieces)
         extended.rename(start)
 
+    added = new_pieces(base, start)
+
     def trained(recipe: Recipe, attempt: Path) -> float:
-        return train(start, lesson, recipe, attempt, threads=settings.threads).best_score
+        made = train(start, lesson, recipe, attempt, threads=settings.threads, new_pieces=added)
+        return made.best_score
 
     def done(trial: Trial) -> None:
         registry.note_trial(name, asdict(trial.recipe), trial.score)

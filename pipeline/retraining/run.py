@@ -18,7 +18,7 @@ from models import artefacts
 from models.errors import UnsuitableWeights
 from models.text import MiniLM, SentenceOnnx
 from models.text_training.train import train
-from models.text_training.vocabulary import choose, extend
+from models.text_training.vocabulary import choose, extend, new_pieces
 from pipeline.errors import ConfigurationError
 from pipeline.retraining.datasets import read_quora, read_retrieval, read_sts
 from pipeline.retraining.decision import Decision, Measured, Rule, decide
@@ -193,6 +193,7 @@ class Retraining:
             self._plan.recipe,
             self.folder / "training",
             threads=self._settings.threads,
+            new_pieces=new_pieces(self.folder / "champion", self.folder / "start"),
             on_step=lambda done, total: on_step("training", done, total),
         )
         return asdict(outcome)
