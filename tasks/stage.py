@@ -2,9 +2,8 @@
 
 A run of a stage: read the message, meet the fence, say where the image is, run under a deadline
 (alone, when the message was delivered before), and write down, at once, what it found and how it
-ended. What fails is tried again
-as ``pipeline.failures`` has it; then it is parked, and either stops the graph or lets it go on
-without what this stage would have found.
+ended. What fails is tried again as ``pipeline.failures`` has it; then it is parked, and either
+stops the graph or lets it go on without what this stage would have found.
 """
 
 import logging

@@ -239,14 +239,17 @@ class DocumentStore(Portable):
         patch: Patch,
         changes: Mapping[str, Any],
     ) -> bool:
-        """Fenced: ``patch_metadata``, then ``update_image``; the same call again does no harm.
+        """Fenced: ``update_image``, then ``patch_metadata``; the same call again does no harm.
+
+        The metadata, which says that a stage has ended, comes last: after a kill between the two
+        the stage is done again.
 
         Raises:
             ValueError: the patch or the changes do not fit.
         """
         fence = docid, product_id, generation
-        stands = not patch or self.patch_metadata(*fence, patch)
-        return stands and (not changes or self.update_image(*fence, changes))
+        stands = not changes or self.update_image(*fence, changes)
+        return stands and (not patch or self.patch_metadata(*fence, patch))
 
     # what depends on the pixels alone, shared by all images with the same bytes
 

@@ -55,7 +55,7 @@ class Fails(StageTask):
 
 
 class Ends(Fails):
-    """A stage whose store may go away when its end is recorded, and its row is not."""
+    """A stage whose store may go away once its end is recorded."""
 
     error: Exception | None = StoreUnavailable("away")
 

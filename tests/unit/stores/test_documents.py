@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from pipeline.errors import StoreUnavailable
 from pipeline.queues import Lane, Stage
 from pipeline.records import (
     ANY_CATEGORY,
@@ -397,7 +398,16 @@ class TestFindings:
     def test_what_does_not_fit_is_refused(self, documents, row):
         with pytest.raises(ValueError):
             documents.write_findings(*KEY, 1, {"colour": "red"}, {"width": 640})
-        assert documents.image(*KEY).width == 0
+        assert documents.metadata([KEY])[KEY].tags == ["old"]
+
+    def test_where_they_are_two_writes_the_metadata_comes_last(self, documents, row, monkeypatch):
+        def away(*_: object) -> bool:
+            raise StoreUnavailable("away")
+
+        monkeypatch.setattr(documents, "update_image", away)
+        with pytest.raises(StoreUnavailable):
+            DocumentStore.write_findings(documents, *KEY, 1, {"tags": ["new"]}, {"width": 640})
+        assert documents.metadata([KEY])[KEY].tags == ["old"]
 
     def test_of_an_image_that_never_was_are_none(self, documents):
         assert documents.image_and_metadata(*KEY) == (None, None)
