@@ -6,7 +6,6 @@ space until then, so that no request waits for a model.
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -49,18 +48,16 @@ class Servings:
         self._open_space = open_space
         self._look_every = look_every
         self._looking = threading.Lock()
-        self._looked_at = float("-inf")
+        self._starting = threading.Lock()
+        self._ended: threading.Event | None = None
         self._opened: dict[str, Answering] = {}
         self._serves: str | None = None
         self._challenges: str | None = None
 
     def current(self) -> Answering:
         """What answers now."""
-        if self._serves is None:
-            self.look()
-        elif time.monotonic() - self._looked_at > self._look_every:
-            self._looked_at = time.monotonic()
-            threading.Thread(target=self.look, name="text-spaces", daemon=True).start()
+        if self._ended is None:
+            self._follow()
         return self._opened[self._serves or BASE]
 
     def challenger(self) -> Serving | None:
@@ -70,7 +67,6 @@ class Servings:
     def look(self) -> None:
         """Follow what is in force; where that cannot be had, what answers goes on."""
         with self._looking:
-            self._looked_at = time.monotonic()
             spaces = self._spaces()
             is_first = self._serves is None
             if spaces is not None and self._open(spaces.serving, is_warm=not is_first):
@@ -89,6 +85,30 @@ class Servings:
                 for name, found in self._opened.items()
                 if name in (self._serves, self._challenges)
             }
+
+    def close(self) -> None:
+        """Follow no further, until something is asked for again."""
+        with self._starting:
+            if self._ended is not None:
+                self._ended.set()
+                self._ended = None
+
+    def _follow(self) -> None:
+        with self._starting:
+            if self._ended is None:
+                self.look()
+                self._ended = threading.Event()
+                threading.Thread(
+                    target=self._look_on, args=(self._ended,), name="text-spaces", daemon=True
+                ).start()
+
+    def _look_on(self, ended: threading.Event) -> None:
+        # Whether or not anybody asks: the first one after a quiet hour is answered by what serves.
+        while not ended.wait(self._look_every):
+            try:
+                self.look()
+            except Exception:
+                log.exception("which text model serves could not be looked up")
 
     def _spaces(self) -> TextSpaces | None:
         try:

@@ -236,6 +236,7 @@ class Services:
 
     def close(self) -> None:
         """Save what is still in memory, and give connections back."""
+        self.servings.close()
         self.shadow.close()
         del self.shadow
         if self.query_log is not None:

@@ -3,12 +3,14 @@
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create
+from api.servings import Answering, Servings
 from api.wiring import Services
 from models import artefacts
 from pipeline.errors import ConfigurationError, ObjectMissing, StoreUnavailable
@@ -357,6 +359,19 @@ class TestServing:
                 [self.order(client, **{how: "coffee shops"})[0] for how in ("category", "query")]
             )
         assert orders == [[101, 101], [102, 102], [101, 101]]
+
+    def test_follows_though_nobody_asks(self, own_shops, challenger):
+        asked_for = {challenger: threading.Event(), "": threading.Event()}
+
+        def opening(name: str) -> Answering:
+            asked_for[name].set()
+            return own_shops._open_space(name)
+
+        servings = Servings(own_shops.stores.documents, opening, look_every=0.01)
+        servings.current()
+        put_in_force(own_shops.stores.documents, TextSpaces(serving=challenger))
+        assert asked_for[challenger].wait(timeout=20)
+        servings.close()
 
     def test_goes_on_from_the_old_space_where_the_model_cannot_be_had(self, own_shops, client):
         put_in_force(own_shops.stores.documents, TextSpaces(serving="text9.0", challenger="text8"))
