@@ -37,6 +37,7 @@ from measuring.profiling import NoProfile, profiled
 # Brokers and workers are started as by the tests, which are not installed.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from cli.processes import threads
 from pipeline.graph import message_for
 from pipeline.ingest import Intake
 from pipeline.queues import SLOTS, Stage
@@ -209,7 +210,7 @@ def worker(
             *("celery", "-A", application, "worker", "-n", f"{name}@%h", "--loglevel", "INFO"),
             *(*size, "-Q", ",".join(queues)),
         ],
-        {**site.environment, **environment},
+        {**site.environment, **threads(1), **environment},
         site.folder / f"{name}.log",
     )
     site.processes.append(process)

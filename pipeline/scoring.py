@@ -39,6 +39,8 @@ class Target:
     text: np.ndarray  # (D,) for descriptions
     image: np.ndarray  # (D',) for pictures, or for the classes that they are mixtures of
     rivals: np.ndarray  # (B,) bool: names of the background that are not its near-synonyms
+    # (K,) each, its share and cosine in every class, where pictures are mixtures of classes.
+    classes: tuple[np.ndarray, np.ndarray] | None
 
 
 def shares(own: np.ndarray, rivals: np.ndarray, scale: float) -> np.ndarray:
@@ -109,18 +111,24 @@ class Scorer:
         terms = list(dict.fromkeys([*(word for words in weighted for word in words), *names]))
         vectors = dict(zip(terms, self._text(terms), strict=True))
         images = self._image_text(names)
-        return [
-            Target(
-                name,
-                weighted_mean(
-                    list(weights.values()) or [1.0],
-                    np.stack([vectors[word] for word in (weights or [name])]),
-                ),
-                image,
-                self._background_text @ vectors[name] < self._settings.synonym_cosine,
+        targets = []
+        for name, weights, image in zip(names, weighted, images, strict=True):
+            text = weighted_mean(
+                list(weights.values()) or [1.0],
+                np.stack([vectors[word] for word in (weights or [name])]),
             )
-            for name, weights, image in zip(names, weighted, images, strict=True)
-        ]
+            rivals = self._background_text @ vectors[name] < self._settings.synonym_cosine
+            targets.append(Target(name, text, image, rivals, self._in_classes(image, rivals)))
+        return targets
+
+    def _in_classes(
+        self, image: np.ndarray, rivals: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        if self._classes is None:
+            return None
+        cosines = self._classes @ image
+        scale = self._settings.image_softmax_scale
+        return shares(cosines, self._class_cosines[:, rivals], scale), cosines
 
     def scores(
         self,
@@ -220,7 +228,7 @@ class Scorer:
     def _told(self, target: Target, descriptions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Shares and cosines, both (N,), of a target in descriptions (N, D)."""
         cosines = descriptions @ target.text
-        rivals = descriptions @ self._background_text[target.rivals].T
+        rivals = (descriptions @ self._background_text.T)[:, target.rivals]
         return shares(cosines, rivals, self._settings.softmax_scale), cosines
 
     def _shown(self, target: Target, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -229,15 +237,13 @@ class Scorer:
         Where pictures are mixtures of classes, so are their shares: P(target | picture) is the sum
         over classes of P(class | picture) P(target | class).
         """
-        scale = self._settings.image_softmax_scale
-        if self._classes is None:
+        if target.classes is None:
             cosines = pictures @ target.image
-            rivals = pictures @ self._background_image[target.rivals].T
-            return shares(cosines, rivals, scale), cosines
+            rivals = (pictures @ self._background_image.T)[:, target.rivals]
+            return shares(cosines, rivals, self._settings.image_softmax_scale), cosines
         mixed = pictures / pictures.sum(axis=1, keepdims=True)
-        cosines = self._classes @ target.image
-        rivals = self._class_cosines[:, target.rivals]
-        return mixed @ shares(cosines, rivals, scale), mixed @ cosines
+        in_classes, cosines = target.classes
+        return mixed @ in_classes, mixed @ cosines
 
 
 def _part(
