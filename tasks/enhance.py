@@ -34,6 +34,7 @@ from pipeline.messages import ImageType
 from pipeline.metrics import ENHANCED
 from pipeline.queues import Stage
 from pipeline.records import CatalogueImage, Enhancement
+from pipeline.stores.documents import PixelFact
 from pipeline.stores.objects import object_key
 from tasks.batcher import Batcher
 from tasks.runtime import Runtime, runtime
@@ -62,9 +63,8 @@ class Enhance(StageTask):
         with here.pixels.take(count_pixels(content)):
             picture = decode(content, here.settings.max_pixels)
             result = self._enhance(picture, image, here)
-        here.stores.documents.save_pixel_fact(
-            image.sha256, "enhancement", model, result.model_dump(mode="json")
-        )
+        found = PixelFact("enhancement", model, result.model_dump(mode="json"))
+        run.facts.append((image.sha256, found))
         return f"{result.action}: {result.detail}"
 
     def _enhance(self, picture: Picture, image: CatalogueImage, here: Runtime) -> Enhancement:

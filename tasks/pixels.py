@@ -41,21 +41,23 @@ class Pixels:
     """The pixels of one run's image, decoded only when something has to be computed.
 
     A context manager: on leaving it, the pixels go back to the budget, and what was found in them
-    is kept.
+    is kept: by the run, together with the rest, or at once where an error ends it.
     """
 
     def __init__(self, run: Run) -> None:
         self._held = ExitStack()
         self._run = run
         self._documents = run.runtime.stores.documents
-        self._new: list[PixelFact] = []
+        self._new: list[tuple[str, PixelFact]] = []
 
     def __enter__(self) -> "Pixels":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         self._held.close()
-        self._keep()
+        if error is not None:
+            self._keep()
+        self._run.facts.extend(self._new)
 
     @cached_property
     def rgb(self) -> np.ndarray:
@@ -131,11 +133,10 @@ class Pixels:
         fact = self._known.get((kind, model))
         if fact is None:
             fact = self._known[kind, model] = compute()
-            self._new.append(PixelFact(kind, model, fact))
+            self._new.append((self._run.image.sha256, PixelFact(kind, model, fact)))
         return fact
 
     def _keep(self) -> None:
         """Store what was found since the last time, in one write."""
-        sha256 = self._run.image.sha256
-        self._documents.save_pixel_facts([(sha256, found) for found in self._new])
+        self._documents.save_pixel_facts(self._new)
         self._new.clear()

@@ -28,6 +28,7 @@ from pipeline.purge import purge_of_objects
 from pipeline.queues import Stage, lane_queue, queue_of
 from pipeline.records import CatalogueImage, Category, ImageMetadata, ImageState, StageRecord
 from pipeline.scoring import Scorer
+from pipeline.stores.documents import PixelFact
 from tasks.outage import outlast
 from tasks.parking import ParkingTask, park, routing_key
 from tasks.runtime import Runtime, runtime
@@ -45,6 +46,7 @@ class Run:
     Attributes:
         found: what goes into the metadata, by dotted paths, together with how the stage ended.
         changes: what goes into the row, likewise.
+        facts: what was found in some bytes, by their SHA-256.
     """
 
     message: ImageMessage
@@ -53,6 +55,7 @@ class Run:
     runtime: Runtime
     found: dict[str, Any] = field(default_factory=dict)
     changes: dict[str, Any] = field(default_factory=dict)
+    facts: list[tuple[str, PixelFact]] = field(default_factory=list)
 
     @property
     def key(self) -> tuple[str, int]:
@@ -84,9 +87,11 @@ class Run:
 
     def write(self) -> bool:
         """Write what was found so far, for others to see; False where the image has moved on."""
-        stands = self.runtime.stores.documents.write_findings(*self.fence, self.found, self.changes)
-        self.found.clear()
-        self.changes.clear()
+        stands = self.runtime.stores.documents.write_findings(
+            *self.fence, self.found, self.changes, self.facts
+        )
+        for written in (self.found, self.changes, self.facts):
+            written.clear()
         return stands
 
 

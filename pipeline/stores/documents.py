@@ -238,15 +238,20 @@ class DocumentStore(Portable):
         generation: int,
         patch: Patch,
         changes: Mapping[str, Any],
+        facts: Sequence[tuple[str, PixelFact]] = (),
     ) -> bool:
         """Fenced: ``update_image``, then ``patch_metadata``; the same call again does no harm.
 
         The metadata, which says that a stage has ended, comes last: after a kill between the two
         the stage is done again.
 
+        Args:
+            facts: what was found in some bytes; saved whether or not the image stands.
+
         Raises:
             ValueError: the patch or the changes do not fit.
         """
+        self.save_pixel_facts(facts)
         fence = docid, product_id, generation
         stands = not changes or self.update_image(*fence, changes)
         return stands and (not patch or self.patch_metadata(*fence, patch))

@@ -701,8 +701,10 @@ class SqliteDocuments(DocumentStore):
         generation: int,
         patch: Patch,
         changes: Mapping[str, Any],
+        facts: Sequence[tuple[str, PixelFact]] = (),
     ) -> bool:
         with self._database.writing() as connection:
+            _save_pixel_facts(connection, facts)
             row = _standing(connection, docid, product_id, generation)
             if row is None:
                 return False
@@ -721,13 +723,9 @@ class SqliteDocuments(DocumentStore):
         return None if body is None else json.loads(body)
 
     def save_pixel_facts(self, facts: Sequence[tuple[str, PixelFact]]) -> None:
-        rows = [
-            {"sha256": sha256, "kind": kind, "model": model, "body": _encoded(fact)}
-            for sha256, (kind, model, fact) in facts
-        ]
-        if rows:
+        if facts:
             with self._database.writing() as connection:
-                connection.execute(_SAVE_PIXEL_FACT, rows)
+                _save_pixel_facts(connection, facts)
 
     def pixel_facts(self, sha256: str) -> list[PixelFact]:
         with self._database.reading() as connection:
@@ -983,6 +981,15 @@ def _save_metadata(connection: Connection, metadata: ImageMetadata) -> None:
         "body": metadata.model_dump_json(),
     }
     connection.execute(_SAVE_METADATA, row)
+
+
+def _save_pixel_facts(connection: Connection, facts: Sequence[tuple[str, PixelFact]]) -> None:
+    rows = [
+        {"sha256": sha256, "kind": kind, "model": model, "body": _encoded(fact)}
+        for sha256, (kind, model, fact) in facts
+    ]
+    if rows:
+        connection.execute(_SAVE_PIXEL_FACT, rows)
 
 
 def _drop_findings(connection: Connection, docid: str, product_id: int) -> None:

@@ -18,7 +18,7 @@ from pipeline.records import (
     ImageState,
     StageRecord,
 )
-from pipeline.stores.documents import DocumentStore
+from pipeline.stores.documents import DocumentStore, PixelFact
 from pipeline.stores.page_images import PageImages
 from tests.unit.stores.conftest import Opener
 from tests.unit.stores.processes import run_and_kill, run_side_by_side
@@ -394,6 +394,14 @@ class TestFindings:
         assert documents.write_findings(*KEY, 1, {"quality": 80.5}, {})
         image, found = documents.image_and_metadata(*KEY)
         assert (image.width, found.tags, found.quality) == (640, ["old"], 80.5)
+
+    @pytest.mark.parametrize("generation, stands", [(1, True), (2, False)])
+    def test_facts_of_the_bytes_are_saved_whether_the_image_stands_or_not(
+        self, documents, row, generation, stands
+    ):
+        facts = [("s", PixelFact("text", "m", {"text": "MENU"}))]
+        assert documents.write_findings(*KEY, generation, {"tags": ["new"]}, {}, facts) is stands
+        assert documents.pixel_fact("s", "text", "m") == {"text": "MENU"}
 
     def test_what_does_not_fit_is_refused(self, documents, row):
         with pytest.raises(ValueError):
