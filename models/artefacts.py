@@ -16,7 +16,7 @@ from pathlib import Path
 from models.errors import WeightsMissing
 
 VERSIONS: dict[str, int] = {
-    "minilm": 2,
+    "minilm": 3,
     "static": 1,
     "efficientnet-lite0": 2,
     "compact": 1,

@@ -113,14 +113,45 @@ def sentence_encoder(source: Path, target: Path) -> float:
 
 
 def _quantise(exact: Path, path: Path) -> None:
-    """Writes a graph with int8 weights, a scale for each output, and activations scaled as they
-    come."""
+    """Writes a graph whose products are in int8, with a scale for each output of the weights and
+    activations scaled as they come, and whose tables of embeddings are in half precision.
+
+    In int8 a table has one scale, so that the longest vector decides how coarse all others are.
+    """
+    import onnx
     from onnxruntime.quantization import QuantType, quant_pre_process, quantize_dynamic
 
     quant_pre_process(exact, exact, skip_symbolic_shape=True)
     # Processors without VNNI add two products in 16 bits, which 8 by 8 bits overflow. Weights of 7
     # bits do not, so that all processors compute the same.
-    quantize_dynamic(exact, path, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
+    quantize_dynamic(
+        exact,
+        path,
+        per_channel=True,
+        reduce_range=True,
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=["MatMul"],
+    )
+    model = onnx.load(path)
+    _halve_tables(model.graph)
+    onnx.save(model, path)
+
+
+def _halve_tables(graph: Any) -> None:
+    """Keeps what rows are gathered from in float16; the rows are float32 again."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    stored = {one.name: one for one in graph.initializer}
+    for place, node in reversed(list(enumerate(graph.node))):
+        table = stored.get(node.input[0]) if node.op_type == "Gather" else None
+        if table is None or table.data_type != TensorProto.FLOAT:
+            continue
+        halved = numpy_helper.to_array(table).astype(np.float16)
+        table.CopyFrom(numpy_helper.from_array(halved, table.name))
+        (rows,) = node.output
+        node.output[0] = f"{rows}_half"
+        cast = helper.make_node("Cast", [node.output[0]], [rows], to=TensorProto.FLOAT)
+        graph.node.insert(place + 1, cast)
 
 
 def _max_tokens(source: Path, tokenizer: Any, transformer: Any) -> int:

@@ -1,6 +1,7 @@
 """Spelling as people type it."""
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -19,15 +20,26 @@ NEIGHBOURS = {
 _WORD = re.compile(rf"[^\W\d_]{{{SHORTEST},}}")
 
 
-def misspell(text: str, share: float, random: np.random.Generator) -> str:
-    """Misspells each word of four letters or more with probability `share`.
+def misspellings(text: str, share: float, random: np.random.Generator) -> dict[str, str]:
+    """Of each word of four letters or more, with probability `share`, how it is misspelt.
 
     A letter is left out, doubled, swapped with the next or struck beside its key; or a vowel is
     put in or taken for another, as names from other scripts are spelt. The first letter stays.
+
+    Returns words in lower case to what is written for them.
     """
-    return _WORD.sub(
-        lambda found: _misspelt(found[0], random) if random.random() < share else found[0], text
-    )
+    words = dict.fromkeys(word.lower() for word in _WORD.findall(text))
+    return {word: _misspelt(word, random) for word in words if random.random() < share}
+
+
+def respelt(text: str, words: Mapping[str, str]) -> str:
+    """The text with each of these words written so; its first letter is as large as it was."""
+
+    def write(found: re.Match[str]) -> str:
+        word = found[0]
+        return word[0] + words.get(word.lower(), word)[1:]
+
+    return _WORD.sub(write, text)
 
 
 def _misspelt(word: str, random: np.random.Generator) -> str:
@@ -42,9 +54,9 @@ def _misspelt(word: str, random: np.random.Generator) -> str:
         case 2:
             return before + after[:1] + letter + after[1:]
         case 3:
-            near = NEIGHBOURS.get(letter.lower(), letter)
+            near = NEIGHBOURS.get(letter, letter)
             return before + near[int(random.integers(len(near)))] + after
         case _:
-            if letter.lower() in VOWELS:
+            if letter in VOWELS:
                 return before + vowel + after
             return before + vowel + letter + after

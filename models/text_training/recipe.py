@@ -34,7 +34,8 @@ class Recipe:
     scale:
         Inverse temperature of the examples' softmax.
     noise:
-        Share of an anchor's longer words that are misspelt, anew in each pass.
+        Share of an anchor's longer words that are misspelt, in its negative alike, anew in each
+        pass.
     replay:
         Pairs, for each example, by which general similarity is kept.
     trained:
@@ -50,13 +51,13 @@ class Recipe:
     passes: int = 6
     batch: int = 16
     learning_rate: float = 5e-5
-    pieces_rate: float = 20.0
+    pieces_rate: float = 50.0
     warmup: float = 0.1
     scale: float = 20.0
     noise: float = 0.1
     replay: float = 1.0
-    trained: float = 0.67
-    patience: int = 3
+    trained: float = 0.64
+    patience: int = 4
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -21,7 +21,7 @@ import numpy as np
 from models.errors import UnsuitableInput, UnsuitableWeights
 from models.text_training.data import Example, Pair, Retrieval
 from models.text_training.evaluate import Encoder, reciprocal_ranks, similarity
-from models.text_training.noise import misspell
+from models.text_training.noise import misspellings, respelt
 from models.text_training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -206,14 +206,13 @@ def _datasets(lesson: Lesson, recipe: Recipe, before: Encoder) -> "dict[str, Dat
     examples = _weighted(lesson.examples)
     for _ in range(recipe.passes):
         for example in examples:
-            row = {
-                "anchor": misspell(example.anchor, recipe.noise, random),
-                "positive": example.positive,
-            }
+            words = misspellings(example.anchor, recipe.noise, random)
+            row = {"anchor": respelt(example.anchor, words), "positive": example.positive}
             if example.negative is None:
                 rows["pairs"].append(row)
             else:
-                rows["triplets"].append({**row, "negative": example.negative})
+                # Misspelt alike, so that an odd word in common is no sign of likeness.
+                rows["triplets"].append({**row, "negative": respelt(example.negative, words)})
     count = round(recipe.replay * len(examples) * recipe.passes)
     replayed = _drawn(lesson.replay or _as_before(lesson.examples, before, random), count, random)
     rows["replay"] = [
