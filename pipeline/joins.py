@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import redis
 from celery.backends.redis import RedisBackend, ResultConsumer
+from celery.result import AsyncResult
 
 from pipeline.errors import BrokerUnavailable
 
@@ -22,6 +23,12 @@ class JoinBackend(RedisBackend):
     """Celery's Redis backend, which counts the members of a chord, without waiting for results."""
 
     ResultConsumer = _Deaf
+
+    def add_pending_result(
+        self, result: AsyncResult, weak: bool = False, start_drainer: bool = True
+    ) -> AsyncResult:
+        """Nobody waits for it: Celery would keep the members of every group for good."""
+        return result
 
 
 def join_backend(url: str) -> str:

@@ -8,6 +8,7 @@ from celery.canvas import Signature, _chain, _chord, group
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
 from pipeline.graph import STEPS, graph, image_of, message_for, next_stage
+from pipeline.joins import join_backend
 from pipeline.queues import Lane, Stage, lane_queue, queue_of
 from pipeline.records import CatalogueImage, ImageMetadata, StageRecord
 
@@ -46,6 +47,15 @@ def test_scores_wait_for_both_tags_and_description(start: Stage) -> None:
     found = canvas(start)
     assert isinstance(found, _chord)
     assert len(found.tasks) == 2
+
+
+def test_nothing_of_a_graph_that_was_sent_is_kept() -> None:
+    backend = join_backend("redis://127.0.0.1:1/0")
+    app = Celery("test", broker="memory://", backend=backend, set_as_current=False)
+    app.conf.task_ignore_result = True
+    for _ in range(3):
+        graph(app, message_for(IMAGE), Stage.ENHANCE, Lane.BULK).apply_async()
+    assert [len(kept) for kept in app.backend._pending_results] == [0, 0]
 
 
 @pytest.mark.parametrize("lane", list(Lane))
