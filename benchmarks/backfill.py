@@ -5,7 +5,8 @@ with models that cost nothing, while photos are uploaded one after another over 
 of the ingest in the last third of the run to that in the first, after its first rows; the slope has
 its interval. Bound: most messages that waited in the lane, looked at all the while. Uploads:
 seconds until one is through during the backfill, to those on the same system without, before and
-after, and one batch more: as long as the backfill takes for as many images as a batch holds.
+after, and one batch more at each of the five steps: as long as the backfill takes for as many
+images as a batch holds.
 """
 
 import contextlib
@@ -36,6 +37,7 @@ from scipy.stats import linregress, t
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from pipeline.broker import EmbeddedBroker
+from pipeline.graph import STEPS
 from pipeline.queues import Lane, Stage, lane_queue
 from pipeline.records import ImageState
 from pipeline.settings import Settings
@@ -163,8 +165,10 @@ def backfill(system: System, path: Path) -> tuple[dict[str, Any], Seen, list[flo
         looker.start()
         while ingest.poll() is None and max(seen.messages, default=0) < IN_FLIGHT // 4:
             time.sleep(LOOK_EVERY_S)
-        while ingest.poll() is None and seen.messages[-1]:
+        while ingest.poll() is None:
             uploads.append(system.upload())
+        # What was uploaded last had the system to itself in part.
+        uploads.pop()
         answer = ingest.stdout.read()
         ended.set()
         looker.join()
@@ -236,7 +240,7 @@ def main() -> None:
         entry(
             "backfill_upload_delay",
             during,
-            [one + batch for one in idle],
+            [one + len(STEPS) * batch for one in idle],
             "s",
             "lower",
             1.0,

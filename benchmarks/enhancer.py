@@ -30,11 +30,11 @@ from models.export import _package
 from models.registry import create
 from pipeline.settings import Settings
 
-PHOTOS = {"cpu": 6, "cuda": 20}
-# Sides of photos as directories hold them; the last is the largest that the policy enlarges.
-SIZES = ((320, 240), (240, 320), (400, 300), (480, 320), (333, 222), (1000, 700))
+PHOTOS = {"cpu": 4, "cuda": 20}
+# Sides of photos as directories hold them.
+SIZES = ((320, 240), (240, 320), (400, 300), (800, 560))
 NAMES = {"cpu": ("compact",), "cuda": ("compact", "x4plus")}
-ROUNDS = 12 if FULL else 4
+ROUNDS = 12 if FULL else 3
 SCALE = 4
 EQUAL_DB = 60
 ALTERNATIVES = ("openvino", "ncnn", "onnxruntime")
