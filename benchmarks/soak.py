@@ -1,9 +1,10 @@
 """Claim: the memory of a server under steady load does not grow.
 
 A server as `justlens up` starts it, 20 requests a second at random, whether or not those before
-them are answered: of 20, 8 are pages of 25 businesses for a category, 5 such pages for a query
-that nobody has asked before, 5 a single business, 2 batches of events. Memory is read twice a
-second, once the caches are filled by new queries and the mix has settled.
+them are answered: of 20, 7 are pages of 25 businesses for a category, 5 such pages for a query
+that nobody has asked before, one a page whose 1,000 photos are scored live, 5 a single business, 2
+batches of events. Memory is read twice a second, once the caches are filled by new queries, some
+live pages were made at once, and the mix was asked for twice as often.
 
 Baseline: the memory at the start of the measured time, as a straight line through it has it; ours:
 at its end. The line goes through the means of 12 equal parts of the time, since single readings
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from measuring import FULL, Entry, arguments, directory, machine, report, versions
-from measuring.directory import BUSINESSES, PHOTOS, WANTED
+from measuring.directory import BUSINESSES, PHOTOS, UNLISTED, WANTED
 from measuring.load import Answer, Request, Step, load, percentiles
 from measuring.plots import save, subplots
 from measuring.serving import Server
@@ -33,12 +34,13 @@ MEASURED_SECONDS = 3600.0 if FULL else 120.0
 SETTLING_SECONDS = 120.0 if FULL else 35.0
 FILLING_RATE = 80.0
 FILLING_SECONDS = 60.0 if FULL else 25.0
+LIVE_AT_ONCE = 40
 EVERY = 0.5
 MEANS = 12
 TARGET = 1.02
 LIMIT = 10
 
-MIX = {"category": 8, "query": 5, "business": 5, "events": 2}
+MIX = {"category": 7, "query": 5, "live": 1, "business": 5, "events": 2}
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def requests(docids: list[str]) -> dict[str, Iterator[Request]]:
     """Endless requests by kind."""
     page = {"docids": docids, "limit": LIMIT}
     one = f"/v1/relevance/{docids[0]}?category={WANTED.replace(' ', '+')}&limit={LIMIT}"
-    fresh = directory.misspelt(round((SETTLING_SECONDS + MEASURED_SECONDS) * RATE))
+    fresh = directory.misspelt(round((2 * SETTLING_SECONDS + MEASURED_SECONDS) * RATE))
     numbers = itertools.count()
 
     def event(docid: str) -> dict[str, Any]:
@@ -80,6 +82,7 @@ def requests(docids: list[str]) -> dict[str, Iterator[Request]]:
             ("category", "POST", "/v1/relevance", {**page, "category": WANTED})
         ),
         "query": (("query", "POST", "/v1/relevance", {**page, "query": query}) for query in fresh),
+        "live": itertools.repeat(("live", "POST", "/v1/relevance", {**page, "category": UNLISTED})),
         "business": itertools.repeat(("business", "GET", one, None)),
         "events": (
             ("events", "POST", "/v1/events", {"events": [event(docid) for docid in docids]})
@@ -89,23 +92,30 @@ def requests(docids: list[str]) -> dict[str, Iterator[Request]]:
 
 
 def filling(docids: list[str]) -> Step:
-    """New queries, each for one business, so that the server remembers as many as it ever does."""
-    count = round(FILLING_RATE * FILLING_SECONDS)
+    """Live pages, more at once than the mix ever has; then new queries, each for one business.
+
+    The server takes as much memory and remembers as many queries as it ever does.
+    """
+    asked = list(itertools.islice(requests(docids)["live"], LIVE_AT_ONCE))
+    count = round(FILLING_RATE * FILLING_SECONDS) - len(asked)
     path = f"/v1/relevance/{docids[0]}?query="
-    asked = [("filling", "GET", f"{path}book+shop+{number}", None) for number in range(count)]
+    asked += [("filling", "GET", f"{path}book+shop+{number}", None) for number in range(count)]
     return Step("filling", FILLING_RATE, asked)
 
 
 def soaking(docids: list[str]) -> list[Step]:
-    """The mix, at first unmeasured."""
+    """The mix, at first unmeasured and twice as often, so that what is at once is behind it."""
     dice = random.Random(7)
     asked = requests(docids)
 
-    def mixed(name: str, seconds: float) -> Step:
-        kinds = dice.choices(list(MIX), weights=list(MIX.values()), k=round(seconds * RATE))
-        return Step(name, RATE, [next(asked[kind]) for kind in kinds])
+    def mixed(name: str, rate: float, seconds: float) -> Step:
+        kinds = dice.choices(list(MIX), weights=list(MIX.values()), k=round(seconds * rate))
+        return Step(name, rate, [next(asked[kind]) for kind in kinds])
 
-    return [mixed("settling", SETTLING_SECONDS), mixed("soak", MEASURED_SECONDS)]
+    return [
+        mixed("settling", 2 * RATE, SETTLING_SECONDS),
+        mixed("soak", RATE, MEASURED_SECONDS),
+    ]
 
 
 def soak(place: Path, docids: list[str]) -> tuple[list[float], list[float], list[Answer]]:
