@@ -5,8 +5,7 @@ with models that cost nothing, while photos are uploaded one after another over 
 of the ingest in the last third of the run to that in the first, after its first rows; the slope has
 its interval. Bound: most messages that waited in the lane, looked at all the while. Uploads:
 seconds until one is through during the backfill, to those on the same system without, before and
-after, and one batch more at each of the five steps: as long as the backfill takes for as many
-images as a batch holds.
+after, and one batch more: as long as the backfill takes for as many images as a batch holds.
 """
 
 import contextlib
@@ -37,7 +36,6 @@ from scipy.stats import linregress, t
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from pipeline.broker import EmbeddedBroker
-from pipeline.graph import STEPS
 from pipeline.queues import Lane, Stage, lane_queue
 from pipeline.records import ImageState
 from pipeline.settings import Settings
@@ -168,7 +166,7 @@ def backfill(system: System, path: Path) -> tuple[dict[str, Any], Seen, list[flo
         while ingest.poll() is None:
             uploads.append(system.upload())
         # What was uploaded last had the system to itself in part.
-        uploads.pop()
+        del uploads[-1:]
         answer = ingest.stdout.read()
         ended.set()
         looker.join()
@@ -240,7 +238,7 @@ def main() -> None:
         entry(
             "backfill_upload_delay",
             during,
-            [one + len(STEPS) * batch for one in idle],
+            [one + batch for one in idle],
             "s",
             "lower",
             1.0,

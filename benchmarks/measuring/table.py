@@ -34,7 +34,7 @@ MEANING = {
     "text_small_spearman": "the same with the small encoder",
     "backfill_memory": "memory of a backfill, at the end to the beginning",
     "backfill_in_flight": "messages of a backfill in flight, to the bound",
-    "backfill_upload_delay": "an upload beside a backfill, to an idle system's and a batch a step",
+    "backfill_upload_delay": "an upload beside a backfill, to one on an idle system and a batch",
     "enhance_cpu_plain": "enhancing on a CPU, to a plain loop with basicsr",
     "enhance_cpu_memory": "peak memory of enhancing, to that loop's",
     "serving_beside_training": "a page while the text model is trained, to one without",
