@@ -249,7 +249,7 @@ def transactions(steps: Sequence[Step]) -> Transactions:
         store, verb = step["store"], step["verb"]
         if store == "objects":
             whole.append((store, [step]))
-        elif verb in ("COMMIT", "ROLLBACK"):
+        elif verb in ("COMMIT", "ROLLBACK", "RELEASE"):
             found = [one for one in open_.pop(store, []) if one["verb"] in STATEMENTS]
             if found:
                 whole.append((store, found))

@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import (
@@ -34,6 +34,7 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from pipeline.errors import ConfigurationError, DiskFull, StoreUnavailable
 from pipeline.stores import mysql, sqlite
+from pipeline.stores.group_commit import GroupCommit, TurnTimeout
 from pipeline.stores.portable import Portable, Row
 
 RELATIONAL_SETTING = "JUSTLENS_RELATIONAL_URL"
@@ -133,8 +134,10 @@ class Database:
             StoreUnavailable: the database cannot be reached or is too busy.
             ConfigurationError: a server refuses us, or lacks the database or its tables.
         """
-        with self._store_errors(), self._turn(), self._writing(self._connected()) as connection:
-            yield connection
+        with self._store_errors():
+            whole = self._together.member() if self.is_embedded else self._connected().begin()
+            with whole as connection:
+                yield connection
 
     def write(
         self,
@@ -207,21 +210,21 @@ class Database:
     def _start_afresh(self) -> None:
         self._engine: Engine | None = None
         self._making = threading.Lock()
-        # SQLite has one writer at a time and lets the others poll with growing pauses; threads
-        # of one process that wait for this lock instead get their turn at once.
-        self._writers = threading.Lock()
+        # SQLite has one writer at a time and lets the others poll with growing pauses: the threads
+        # of one process write together instead.
+        self._together = GroupCommit(self._connected_to_write, sqlite.BUSY_SECONDS)
         self._is_paused = False
 
     def _pause(self) -> None:
         # A child that inherits a transaction under way would take its lock for one of its own.
         if self.is_embedded:
-            self._is_paused = self._writers.acquire(timeout=sqlite.BUSY_SECONDS)
+            self._is_paused = self._together.pause()
         self.close()
 
     def _resume(self) -> None:
         if self._is_paused:
             self._is_paused = False
-            self._writers.release()
+            self._together.resume()
 
     def _connected(self) -> Engine:
         if self._engine is None:
@@ -246,7 +249,7 @@ class Database:
             raise StoreUnavailable(f"{self._name()}: {error}") from error
         engine = create_engine(self._url, pool_timeout=sqlite.BUSY_SECONDS, **pool)
         sqlite.prepare_engine(engine)
-        with self._writing(engine) as connection:
+        with _to_write(engine) as connection, connection.begin():
             self._refuse_unknown_columns(connection)
             sqlite.make_tables(connection, self._tables)
         return engine
@@ -263,25 +266,8 @@ class Database:
                     "folder, and take the photos in again"
                 )
 
-    @contextmanager
-    def _writing(self, engine: Engine) -> Iterator[Connection]:
-        with engine.connect() as connection:
-            connection = connection.execution_options(**{sqlite.WRITES: True})
-            with connection.begin():
-                yield connection
-
-    def _turn(self) -> AbstractContextManager[object]:
-        return self._one_writer() if self.is_embedded else nullcontext()
-
-    @contextmanager
-    def _one_writer(self) -> Iterator[None]:
-        lock = self._writers
-        if not lock.acquire(timeout=sqlite.BUSY_SECONDS):
-            raise StoreUnavailable(f"{self._name()}: other writers of this process keep it busy")
-        try:
-            yield
-        finally:
-            lock.release()
+    def _connected_to_write(self) -> Connection:
+        return _to_write(self._connected())
 
     @contextmanager
     def _store_errors(self) -> Iterator[None]:
@@ -297,6 +283,9 @@ class Database:
             raise
         except exc.TimeoutError as error:
             raise StoreUnavailable(f"{self._name()}: no free connection") from error
+        except TurnTimeout as error:
+            busy = "other writers of this process keep it busy"
+            raise StoreUnavailable(f"{self._name()}: {busy}") from error
 
     def _name(self) -> str:
         # Options may hold passwords, too.
@@ -368,6 +357,11 @@ class SqlStore(Portable):
     def close(self) -> None:
         """Give connections back."""
         self._database.close()
+
+
+def _to_write(engine: Engine) -> Connection:
+    """A connection whose transactions take the write lock as they begin."""
+    return engine.connect().execution_options(**{sqlite.WRITES: True})
 
 
 def _add(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
