@@ -18,7 +18,5 @@ def show_alt_text(stores: Stores, docid: str, product_id: int, generation: int) 
         if stands.alttag == shown:
             break
         shown = stands.alttag
-        fence = docid, product_id, generation
-        stores.documents.patch_metadata(*fence, {"alt_text": shown})
-        stores.documents.patch_relevance(*fence, {"card.alt": shown})
+        stores.documents.show_alt_text(docid, product_id, generation, shown)
     return stands

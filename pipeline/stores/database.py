@@ -98,14 +98,18 @@ class Database:
             yield connection
 
     def rows(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """What one statement in the driver's own words reads, as the driver gives it.
+        """What one statement in the words of SQLite's driver reads, as the driver gives it.
 
         Raises:
             StoreUnavailable: the database cannot be reached or is too busy.
         """
-        with self.reading() as connection:
-            cursor: Any = connection.exec_driver_sql(statement, parameters).cursor
-            return cursor.fetchall()
+        with self._store_errors():
+            connection = self._connected().raw_connection()
+            try:
+                driver: Any = connection.driver_connection
+                return driver.execute(statement, parameters).fetchall()
+            finally:
+                connection.close()
 
     def walk(self, query: Select[Any], after: Mapping[str, Any]) -> Iterator[SqlRow[Any]]:
         """All rows of a query, in short reads of a page each, so that no writer has to wait.
@@ -138,6 +142,16 @@ class Database:
             whole = self._together.member() if self.is_embedded else self._connected().begin()
             with whole as connection:
                 yield connection
+
+    @contextmanager
+    def writing_by_driver(self) -> Iterator[sqlite3.Connection]:
+        """The same on SQLite, in the words of its driver.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached or is too busy.
+        """
+        with self.writing() as connection:
+            yield sqlite.driver_of(connection)
 
     def write(
         self,
@@ -281,6 +295,9 @@ class Database:
             if isinstance(error, TRANSIENT):
                 raise StoreUnavailable(f"{self._name()}: {error.orig}") from error
             raise
+        except sqlite3.OperationalError as error:
+            kind = DiskFull if error.sqlite_errorcode == sqlite3.SQLITE_FULL else StoreUnavailable
+            raise kind(f"{self._name()}: {error}") from error
         except exc.TimeoutError as error:
             raise StoreUnavailable(f"{self._name()}: no free connection") from error
         except TurnTimeout as error:

@@ -256,6 +256,12 @@ class DocumentStore(Portable):
         stands = not changes or self.update_image(*fence, changes)
         return stands and (not patch or self.patch_metadata(*fence, patch))
 
+    def show_alt_text(self, docid: str, product_id: int, generation: int, text: str) -> bool:
+        """Fenced: put the text into the metadata and the cards of an image."""
+        fence = docid, product_id, generation
+        stands = self.patch_metadata(*fence, {"alt_text": text})
+        return stands and self.patch_relevance(*fence, {"card.alt": text})
+
     # what depends on the pixels alone, shared by all images with the same bytes
 
     @abstractmethod

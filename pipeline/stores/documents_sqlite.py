@@ -9,6 +9,7 @@ them by as plain values. What is the image's own lies once, in its row under ``A
 
 import heapq
 import json
+import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, product
@@ -20,7 +21,6 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
-    Connection,
     Double,
     FromClause,
     Index,
@@ -65,8 +65,10 @@ from pipeline.stores.documents import (
     WantedLetters,
     WholeImage,
 )
+from pipeline.stores.json_set import JsonSet, json_set
 from pipeline.stores.page_images import PageImages, PageScores
 from pipeline.stores.patches import Patch, patched
+from pipeline.stores.sqlite import driver_of, words
 
 R = TypeVar("R", bound=Record)
 
@@ -247,7 +249,7 @@ _BEFORE_ALL = {"docid": "", "product_id": 0}
 # Statements are made once: building one costs as much as running it.
 _SAVE_BUSINESS = _upsert(_businesses)
 _DROP_BUSINESS = delete(_businesses).where(_businesses.c.docid == bindparam("of_docid"))
-_READ_BUSINESSES = select(_businesses.c.body).where(_among(_businesses.c.docid, "docids"))
+_READ_BUSINESSES = words(select(_businesses.c.body).where(_among(_businesses.c.docid, "docids")))
 _EVERY_BUSINESS = _every_body(_businesses)
 _SEARCH_BUSINESSES = (
     select(_businesses.c.body)
@@ -255,9 +257,9 @@ _SEARCH_BUSINESSES = (
     .order_by(_businesses.c.docid)
     .limit(bindparam("most"))
 )
-_SAVE_IMAGE = _upsert(_images)
-_READ_IMAGE = select(_images.c.body).where(_is_image(_images))
-_READ_FENCE = select(_images.c.generation, _images.c.state).where(_is_image(_images))
+_SAVE_IMAGE = words(_upsert(_images))
+_READ_IMAGE = words(select(_images.c.body).where(_is_image(_images)))
+_READ_FENCE = words(select(_images.c.generation, _images.c.state).where(_is_image(_images)))
 _READ_IMAGES = (
     select(_images.c.body)
     .where(_among(_images.c.docid, "docids"), _images.c.state != bindparam("but"))
@@ -343,8 +345,8 @@ _READ_LAST_STAGES = (
     .order_by(_images.c.moved_at.desc())
     .limit(bindparam("most"))
 )
-_SAVE_METADATA = _upsert(_metadata)
-_READ_METADATA_OF_ONE = select(_metadata.c.body).where(_is_image(_metadata))
+_SAVE_METADATA = words(_upsert(_metadata))
+_READ_METADATA_OF_ONE = words(select(_metadata.c.body).where(_is_image(_metadata)))
 _pairs = func.json_each(bindparam("pairs")).table_valued("value")
 
 
@@ -361,15 +363,19 @@ _READ_IMAGES_OF = (
 )
 _READ_METADATA = select(_metadata.c.body).join_from(_pairs, _metadata, _is_of_pair(_metadata))
 _EVERY_METADATA = _every_key(_metadata)
-_DROP_METADATA = delete(_metadata).where(_is_image(_metadata))
-_SAVE_PIXEL_FACT = _upsert(_pixel_facts)
-_READ_PIXEL_FACT = select(_pixel_facts.c.body).where(
-    _pixel_facts.c.sha256 == bindparam("sha256"),
-    _pixel_facts.c.kind == bindparam("kind"),
-    _pixel_facts.c.model == bindparam("model"),
+_DROP_METADATA = words(delete(_metadata).where(_is_image(_metadata)))
+_SAVE_PIXEL_FACT = words(_upsert(_pixel_facts))
+_READ_PIXEL_FACT = words(
+    select(_pixel_facts.c.body).where(
+        _pixel_facts.c.sha256 == bindparam("sha256"),
+        _pixel_facts.c.kind == bindparam("kind"),
+        _pixel_facts.c.model == bindparam("model"),
+    )
 )
-_READ_PIXEL_FACTS = select(_pixel_facts.c.kind, _pixel_facts.c.model, _pixel_facts.c.body).where(
-    _pixel_facts.c.sha256 == bindparam("sha256")
+_READ_PIXEL_FACTS = words(
+    select(_pixel_facts.c.kind, _pixel_facts.c.model, _pixel_facts.c.body).where(
+        _pixel_facts.c.sha256 == bindparam("sha256")
+    )
 )
 _DROP_PIXEL_FACTS = delete(_pixel_facts).where(_pixel_facts.c.sha256 == bindparam("of_sha256"))
 _EVERY_PIXEL_HASH = (
@@ -378,7 +384,7 @@ _EVERY_PIXEL_HASH = (
     .where(_pixel_facts.c.sha256 > bindparam("sha256"))
     .order_by(_pixel_facts.c.sha256)
 )
-_ADD_RELEVANCE = insert(_relevance)
+_ADD_RELEVANCE = words(insert(_relevance))
 _IN_SPACE = _relevance.c.space == bindparam("of_space")
 _own = _relevance.alias("own")
 # Outer, though there always is one: so the rows are searched before it, by the best index for them.
@@ -429,8 +435,14 @@ _READ_OWN_ROWS = _READ_RELEVANCE.join(_pairs, _is_of_pair(_relevance)).where(
     _relevance.c.catid == ANY_CATEGORY, _IN_SPACE
 )
 _EVERY_SCORED = _every_key(_relevance)
-_DROP_RELEVANCE = delete(_relevance).where(_is_image(_relevance))
-_DROP_RELEVANCE_IN_SPACE = _DROP_RELEVANCE.where(_IN_SPACE)
+_drop_relevance = delete(_relevance).where(_is_image(_relevance))
+_DROP_RELEVANCE = words(_drop_relevance)
+_DROP_RELEVANCE_IN_SPACE = words(_drop_relevance.where(_IN_SPACE))
+# The row of the image itself has its card, in every space.
+_SHOW_ALT_TEXT = f"""
+UPDATE imgrel SET card = json_set(card, '$.alt', :alt)
+WHERE docid = :of_docid AND product_id = :of_product_id AND catid = {ANY_CATEGORY}
+"""
 _SOME_OF_SPACE = (
     select(_relevance.c.docid)
     .distinct()
@@ -470,7 +482,22 @@ _GIVE_LEASE_BACK = delete(_leases).where(
     _leases.c.name == bindparam("of_name"), _leases.c.holder == bindparam("by")
 )
 _EVERY_VALUE = _every_body(_values)
-_READ_VALUE = select(_values.c.body).where(_values.c.name == bindparam("name"))
+_READ_IMAGE_AND_METADATA = f"SELECT ({_READ_IMAGE}), ({_READ_METADATA_OF_ONE})"
+# What a patch is put into, to be run by the driver.
+_CHANGE_IMAGE = """
+UPDATE catalogue_details
+SET body = {body}, state = coalesce(:state, state), moved_at = coalesce(:moved_at, moved_at)
+WHERE docid = :docid AND product_id = :product_id AND generation = :generation
+    AND state <> 'deleted' AND coalesce(:only_in, state) = state
+"""
+_CHANGE_METADATA = """
+UPDATE metadata SET body = {body}
+WHERE docid = :of_docid AND product_id = :of_product_id AND {fits}
+"""
+# Of which kinds a patch is, before the record itself is known.
+_ANY_IMAGE = CatalogueImage(docid="", product_id=0)
+_ANY_METADATA = ImageMetadata(docid="", product_id=0, generation=0)
+_READ_VALUE = words(select(_values.c.body).where(_values.c.name == bindparam("name")))
 
 
 class SqliteDocuments(DocumentStore):
@@ -499,7 +526,8 @@ class SqliteDocuments(DocumentStore):
                 connection.execute(_SAVE_BUSINESS, rows)
 
     def businesses(self, docids: Sequence[str]) -> dict[str, Business]:
-        found = self._read(Business, _READ_BUSINESSES, docids=_listed(docids))
+        rows = self._database.rows(_READ_BUSINESSES, {"docids": _listed(docids)})
+        found = _decoded(Business, (body for (body,) in rows))
         return {business.docid: business for business in found}
 
     def search_businesses(self, text: str = "", limit: int = 25) -> list[Business]:
@@ -516,18 +544,18 @@ class SqliteDocuments(DocumentStore):
     # catalogue_details
 
     def accept_image(self, image: CatalogueImage) -> tuple[CatalogueImage, bool]:
-        with self._database.writing() as connection:
-            known = _image(connection, image.docid, image.product_id)
+        with self._database.writing_by_driver() as driver:
+            known = _image(driver, image.docid, image.product_id)
             accepted = acceptance(known, image)
             if accepted.is_new_photo:
-                _drop_findings(connection, image.docid, image.product_id)
+                _drop_findings(driver, image.docid, image.product_id)
             if accepted.is_changed:
-                _save_image(connection, accepted.row)
+                _save_image(driver, accepted.row)
         return accepted.row, accepted.is_work
 
     def image(self, docid: str, product_id: int) -> CatalogueImage | None:
-        with self._database.reading() as connection:
-            return _image(connection, docid, product_id)
+        rows = self._database.rows(_READ_IMAGE, _of(docid, product_id))
+        return CatalogueImage.model_validate_json(rows[0][0]) if rows else None
 
     def images(
         self,
@@ -566,16 +594,14 @@ class SqliteDocuments(DocumentStore):
         *,
         only_in: ImageState | None = None,
     ) -> bool:
-        with self._database.writing() as connection:
-            row = _standing(connection, docid, product_id, generation)
-            if row is None or (only_in is not None and row.state is not only_in):
-                return False
-            _save_image(connection, patched(row, changes, IMAGE_IDENTITY))
-            return True
+        changed = json_set(changes, _ANY_IMAGE, IMAGE_IDENTITY)
+        fence = docid, product_id, generation
+        with self._database.writing_by_driver() as driver:
+            return _change_image(driver, fence, changed, only_in)
 
     def delete_image(self, docid: str, product_id: int) -> bool:
-        with self._database.writing() as connection:
-            row = _image(connection, docid, product_id)
+        with self._database.writing_by_driver() as driver:
+            row = _image(driver, docid, product_id)
             if row is None or row.state is ImageState.DELETED:
                 return False
             tombstone = {
@@ -583,16 +609,16 @@ class SqliteDocuments(DocumentStore):
                 "state": ImageState.DELETED,
                 "moved_at": time.time(),
             }
-            _save_image(connection, row.model_copy(update=tombstone))
-            _drop_findings(connection, docid, product_id)
+            _save_image(driver, row.model_copy(update=tombstone))
+            _drop_findings(driver, docid, product_id)
             return True
 
     def drop_findings(self, docid: str, product_id: int) -> bool:
-        with self._database.writing() as connection:
-            row = _image(connection, docid, product_id)
+        with self._database.writing_by_driver() as driver:
+            row = _image(driver, docid, product_id)
             if row is not None and row.state is not ImageState.DELETED:
                 return False
-            _drop_findings(connection, docid, product_id)
+            _drop_findings(driver, docid, product_id)
             return True
 
     def every_image(self) -> Iterator[CatalogueImage]:
@@ -600,15 +626,15 @@ class SqliteDocuments(DocumentStore):
             yield CatalogueImage.model_validate_json(body)
 
     def add_images(self, images: Sequence[WholeImage]) -> None:
-        with self._database.writing() as connection:
+        with self._database.writing_by_driver() as driver:
             for whole in images:
-                if _image(connection, *whole.key) is not None:
+                if _image(driver, *whole.key) is not None:
                     continue
-                _save_image(connection, whole.image)
+                _save_image(driver, whole.image)
                 if whole.metadata is not None:
-                    _save_metadata(connection, whole.metadata)
+                    _save_metadata(driver, whole.metadata)
                 if whole.relevance:
-                    _add_relevance(connection, whole.relevance)
+                    _add_relevance(driver, whole.relevance)
 
     def every_object_key(self) -> Iterator[str]:
         start = {"object_key": ""}
@@ -679,10 +705,12 @@ class SqliteDocuments(DocumentStore):
         yield from ((row.docid, row.product_id) for row in rows)
 
     def patch_metadata(self, docid: str, product_id: int, generation: int, patch: Patch) -> bool:
-        with self._database.writing() as connection:
-            if not _stands(connection, docid, product_id, generation):
+        fence = docid, product_id, generation
+        changed = _metadata_set(patch)
+        with self._database.writing_by_driver() as driver:
+            if not _stands(driver, *fence):
                 return False
-            _patch_metadata(connection, docid, product_id, generation, patch)
+            _patch_metadata(driver, fence, patch, changed)
             return True
 
     # both at once
@@ -690,9 +718,11 @@ class SqliteDocuments(DocumentStore):
     def image_and_metadata(
         self, docid: str, product_id: int
     ) -> tuple[CatalogueImage | None, ImageMetadata | None]:
-        with self._database.reading() as connection:
-            image = _image(connection, docid, product_id)
-            return image, _metadata_of(connection, docid, product_id)
+        ((image, known),) = self._database.rows(_READ_IMAGE_AND_METADATA, _of(docid, product_id))
+        return (
+            None if image is None else CatalogueImage.model_validate_json(image),
+            None if known is None else ImageMetadata.model_validate_json(known),
+        )
 
     def write_findings(
         self,
@@ -703,33 +733,42 @@ class SqliteDocuments(DocumentStore):
         changes: Mapping[str, Any],
         facts: Sequence[tuple[str, PixelFact]] = (),
     ) -> bool:
-        with self._database.writing() as connection:
-            _save_pixel_facts(connection, facts)
-            row = _standing(connection, docid, product_id, generation)
-            if row is None:
+        fence = docid, product_id, generation
+        row = json_set(changes, _ANY_IMAGE, IMAGE_IDENTITY)
+        found = _metadata_set(patch)
+        with self._database.writing_by_driver() as driver:
+            _save_pixel_facts(driver, facts)
+            if not (_change_image(driver, fence, row) if changes else _stands(driver, *fence)):
                 return False
             if patch:
-                _patch_metadata(connection, docid, product_id, generation, patch)
-            if changes:
-                _save_image(connection, patched(row, changes, IMAGE_IDENTITY))
+                _patch_metadata(driver, fence, patch, found)
+            return True
+
+    def show_alt_text(self, docid: str, product_id: int, generation: int, text: str) -> bool:
+        fence = docid, product_id, generation
+        patch = {"alt_text": text}
+        changed = _metadata_set(patch)
+        with self._database.writing_by_driver() as driver:
+            if not _stands(driver, *fence):
+                return False
+            _patch_metadata(driver, fence, patch, changed)
+            driver.execute(_SHOW_ALT_TEXT, {**_of(docid, product_id), "alt": text})
             return True
 
     # what depends on the pixels alone
 
     def pixel_fact(self, sha256: str, kind: str, model: str) -> dict[str, Any] | None:
         key = {"sha256": sha256, "kind": kind, "model": model}
-        with self._database.reading() as connection:
-            body = connection.execute(_READ_PIXEL_FACT, key).scalar()
-        return None if body is None else json.loads(body)
+        rows = self._database.rows(_READ_PIXEL_FACT, key)
+        return json.loads(rows[0][0]) if rows else None
 
     def save_pixel_facts(self, facts: Sequence[tuple[str, PixelFact]]) -> None:
         if facts:
-            with self._database.writing() as connection:
-                _save_pixel_facts(connection, facts)
+            with self._database.writing_by_driver() as driver:
+                _save_pixel_facts(driver, facts)
 
     def pixel_facts(self, sha256: str) -> list[PixelFact]:
-        with self._database.reading() as connection:
-            rows = connection.execute(_READ_PIXEL_FACTS, {"sha256": sha256}).all()
+        rows = self._database.rows(_READ_PIXEL_FACTS, {"sha256": sha256})
         return [PixelFact(kind, model, json.loads(body)) for kind, model, body in rows]
 
     def drop_pixel_facts(self, sha256: str) -> int:
@@ -744,23 +783,24 @@ class SqliteDocuments(DocumentStore):
 
     def save_relevance(self, rows: Sequence[ImageRelevance]) -> bool:
         docid, product_id, generation = of_one_image(rows)
-        with self._database.writing() as connection:
-            if not _stands(connection, docid, product_id, generation):
+        of_space = {**_of(docid, product_id), "of_space": rows[0].space}
+        with self._database.writing_by_driver() as driver:
+            if not _stands(driver, docid, product_id, generation):
                 return False
-            of_space = {**_of(docid, product_id), "of_space": rows[0].space}
-            connection.execute(_DROP_RELEVANCE_IN_SPACE, of_space)
-            _add_relevance(connection, rows)
+            driver.execute(_DROP_RELEVANCE_IN_SPACE, of_space)
+            _add_relevance(driver, rows)
             return True
 
     def patch_relevance(self, docid: str, product_id: int, generation: int, patch: Patch) -> bool:
         with self._database.writing() as connection:
-            if not _stands(connection, docid, product_id, generation):
+            driver = driver_of(connection)
+            if not _stands(driver, docid, product_id, generation):
                 return False
             found = connection.execute(_READ_RELEVANCE_OF_IMAGE, _of(docid, product_id)).all()
             changed = [patched(_relevance_of(row), patch, RELEVANCE_IDENTITY) for row in found]
             if changed:
-                connection.execute(_DROP_RELEVANCE, _of(docid, product_id))
-                _add_relevance(connection, changed)
+                driver.execute(_DROP_RELEVANCE, _of(docid, product_id))
+                _add_relevance(driver, changed)
             return True
 
     def relevance(
@@ -891,9 +931,8 @@ class SqliteDocuments(DocumentStore):
     # small named values
 
     def value(self, name: str) -> Any | None:
-        with self._database.reading() as connection:
-            body = connection.execute(_READ_VALUE, {"name": name}).scalar()
-        return None if body is None else json.loads(body)
+        rows = self._database.rows(_READ_VALUE, {"name": name})
+        return json.loads(rows[0][0]) if rows else None
 
     def save_value(self, name: str, value: Any) -> None:
         with self._database.writing() as connection:
@@ -933,36 +972,55 @@ class SqliteDocuments(DocumentStore):
         return _decoded(record, bodies)
 
 
-def _image(connection: Connection, docid: str, product_id: int) -> CatalogueImage | None:
-    body = connection.execute(_READ_IMAGE, _of(docid, product_id)).scalar()
-    return None if body is None else CatalogueImage.model_validate_json(body)
+def _image(driver: sqlite3.Connection, docid: str, product_id: int) -> CatalogueImage | None:
+    found = driver.execute(_READ_IMAGE, _of(docid, product_id)).fetchone()
+    return CatalogueImage.model_validate_json(found[0]) if found else None
 
 
-def _standing(
-    connection: Connection, docid: str, product_id: int, generation: int
-) -> CatalogueImage | None:
-    """The row, where it is of this generation and no tombstone."""
-    row = _image(connection, docid, product_id)
-    if row is None or row.generation != generation or row.state is ImageState.DELETED:
+def _change_image(
+    driver: sqlite3.Connection,
+    fence: tuple[str, int, int],
+    changed: JsonSet,
+    only_in: ImageState | None = None,
+) -> bool:
+    """Whether it was of this generation, in the state ``only_in`` and no tombstone."""
+    row = {
+        **dict(zip(IMAGE_IDENTITY, fence, strict=True)),
+        **changed.parameters,
+        "state": changed.values.get("state"),
+        "moved_at": changed.values.get("moved_at"),
+        "only_in": only_in,
+    }
+    return driver.execute(_CHANGE_IMAGE.format(body=changed.body), row).rowcount > 0
+
+
+def _metadata_set(patch: Patch) -> JsonSet | None:
+    """None where only the record itself says whether the patch fits, and how."""
+    try:
+        return json_set(patch, _ANY_METADATA, IMAGE_IDENTITY) if patch else None
+    except ValueError:
         return None
-    return row
-
-
-def _metadata_of(connection: Connection, docid: str, product_id: int) -> ImageMetadata | None:
-    body = connection.execute(_READ_METADATA_OF_ONE, _of(docid, product_id)).scalar()
-    return None if body is None else ImageMetadata.model_validate_json(body)
 
 
 def _patch_metadata(
-    connection: Connection, docid: str, product_id: int, generation: int, patch: Patch
+    driver: sqlite3.Connection, fence: tuple[str, int, int], patch: Patch, changed: JsonSet | None
 ) -> None:
-    known = _metadata_of(connection, docid, product_id) or ImageMetadata(
-        docid=docid, product_id=product_id, generation=generation
+    docid, product_id, generation = fence
+    key = _of(docid, product_id)
+    if changed:
+        statement = _CHANGE_METADATA.format(body=changed.body, fits=changed.fits)
+        if driver.execute(statement, {**key, **changed.parameters}).rowcount:
+            return
+    found = driver.execute(_READ_METADATA_OF_ONE, key).fetchone()
+    known = (
+        ImageMetadata.model_validate_json(found[0])
+        if found
+        else ImageMetadata(docid=docid, product_id=product_id, generation=generation)
     )
-    _save_metadata(connection, patched(known, patch, IMAGE_IDENTITY))
+    _save_metadata(driver, patched(known, patch, IMAGE_IDENTITY))
 
 
-def _save_image(connection: Connection, image: CatalogueImage) -> None:
+def _save_image(driver: sqlite3.Connection, image: CatalogueImage) -> None:
     row = {
         "docid": image.docid,
         "product_id": image.product_id,
@@ -971,34 +1029,31 @@ def _save_image(connection: Connection, image: CatalogueImage) -> None:
         "moved_at": image.moved_at,
         "body": image.model_dump_json(),
     }
-    connection.execute(_SAVE_IMAGE, row)
+    driver.execute(_SAVE_IMAGE, row)
 
 
-def _save_metadata(connection: Connection, metadata: ImageMetadata) -> None:
+def _save_metadata(driver: sqlite3.Connection, metadata: ImageMetadata) -> None:
     row = {
         "docid": metadata.docid,
         "product_id": metadata.product_id,
         "body": metadata.model_dump_json(),
     }
-    connection.execute(_SAVE_METADATA, row)
+    driver.execute(_SAVE_METADATA, row)
 
 
-def _save_pixel_facts(connection: Connection, facts: Sequence[tuple[str, PixelFact]]) -> None:
-    rows = [
-        {"sha256": sha256, "kind": kind, "model": model, "body": _encoded(fact)}
-        for sha256, (kind, model, fact) in facts
-    ]
-    if rows:
-        connection.execute(_SAVE_PIXEL_FACT, rows)
+def _save_pixel_facts(driver: sqlite3.Connection, facts: Sequence[tuple[str, PixelFact]]) -> None:
+    for sha256, (kind, model, fact) in facts:
+        row = {"sha256": sha256, "kind": kind, "model": model, "body": _encoded(fact)}
+        driver.execute(_SAVE_PIXEL_FACT, row)
 
 
-def _drop_findings(connection: Connection, docid: str, product_id: int) -> None:
-    connection.execute(_DROP_METADATA, _of(docid, product_id))
-    connection.execute(_DROP_RELEVANCE, _of(docid, product_id))
+def _drop_findings(driver: sqlite3.Connection, docid: str, product_id: int) -> None:
+    driver.execute(_DROP_METADATA, _of(docid, product_id))
+    driver.execute(_DROP_RELEVANCE, _of(docid, product_id))
 
 
-def _add_relevance(connection: Connection, rows: Iterable[ImageRelevance]) -> None:
-    connection.execute(_ADD_RELEVANCE, [_relevance_row(row) for row in rows])
+def _add_relevance(driver: sqlite3.Connection, rows: Iterable[ImageRelevance]) -> None:
+    driver.executemany(_ADD_RELEVANCE, [_relevance_row(row) for row in rows])
 
 
 def _relevance_row(row: ImageRelevance) -> dict[str, Any]:
@@ -1038,10 +1093,10 @@ def _relevance_of(row: Any) -> ImageRelevance:
     )
 
 
-def _stands(connection: Connection, docid: str, product_id: int, generation: int) -> bool:
+def _stands(driver: sqlite3.Connection, docid: str, product_id: int, generation: int) -> bool:
     """The fence: whether the row is of this generation and no tombstone."""
-    row = connection.execute(_READ_FENCE, _of(docid, product_id)).first()
-    return row is not None and row.generation == generation and row.state != ImageState.DELETED
+    row = driver.execute(_READ_FENCE, _of(docid, product_id)).fetchone()
+    return row is not None and row[0] == generation and row[1] != ImageState.DELETED
 
 
 def _fitting(wanted: WantedLetters) -> Iterator[ColumnElement[bool]]:

@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any
 
 from sqlalchemy import Connection
+
+from pipeline.stores.sqlite import driver_of
 
 # Members of a group, the first of which waits for the last.
 MOST = 32
@@ -74,7 +75,7 @@ class _Group:
         self.connection = connection
         self.transaction = connection.begin()
         # Not by SQLAlchemy's savepoints, which take ten times as long.
-        self.driver: Any = connection.connection.driver_connection
+        self.driver = driver_of(connection)
         self.size = 0
         self.end: Future[None] = Future()
 

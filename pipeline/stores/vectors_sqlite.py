@@ -16,11 +16,13 @@ from sqlalchemy import (
     delete,
     func,
     select,
+    text,
     tuple_,
 )
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 from pipeline.stores.database import Database
+from pipeline.stores.sqlite import words
 from pipeline.stores.vectors import CARRIED as STORED
 from pipeline.stores.vectors import ImageVector, ImageVectorKind, VectorStore
 
@@ -54,7 +56,7 @@ _images = Table(
 _PAIRS = func.json_each(bindparam("pairs")).table_valued("value")
 # Not as a join: SQLite would read all vectors of the model, and look for each among the pairs.
 _IS_OF_PAIR = tuple_(_images.c.docid, _images.c.product_id).in_(
-    select(func.json_extract(_PAIRS.c.value, "$[0]"), func.json_extract(_PAIRS.c.value, "$[1]"))
+    select(*(func.json_extract(_PAIRS.c.value, text(f"'$[{place}]'")) for place in (0, 1)))
 )
 
 
@@ -67,13 +69,19 @@ def _upsert(table: Table) -> Insert:
 
 # Made once: building a statement costs more than running it.
 _SAVE_TEXT = _upsert(_texts)
-_SAVE_IMAGE = _upsert(_images)
+_SAVE_IMAGE = words(_upsert(_images))
 _LISTED = func.json_each(bindparam("texts")).table_valued("value")
-_READ_TEXTS = select(_texts.c.text, _texts.c.vector).where(
-    _texts.c.model == bindparam("of_model"), _texts.c.text.in_(select(_LISTED.c.value))
+_READ_TEXTS = words(
+    select(_texts.c.text, _texts.c.vector).where(
+        _texts.c.model == bindparam("of_model"), _texts.c.text.in_(select(_LISTED.c.value))
+    )
 )
-_READ_IMAGES_OF = select(_images.c.docid, _images.c.product_id, _images.c.vector).where(
-    _images.c.model == bindparam("of_model"), _images.c.kind == bindparam("of_kind"), _IS_OF_PAIR
+_READ_IMAGES_OF = words(
+    select(_images.c.docid, _images.c.product_id, _images.c.vector).where(
+        _images.c.model == bindparam("of_model"),
+        _images.c.kind == bindparam("of_kind"),
+        _IS_OF_PAIR,
+    )
 )
 _READ_KNOWN = select(_images.c.docid, _images.c.product_id).where(
     _images.c.kind == bindparam("of_kind"), _IS_OF_PAIR
@@ -102,16 +110,15 @@ class SqliteVectors(VectorStore):
 
     def texts(self, model: str, texts: Sequence[str]) -> dict[str, np.ndarray]:
         wanted = {"of_model": model, "texts": json.dumps(list(texts))}
-        with self._database.reading() as connection:
-            rows = connection.execute(_READ_TEXTS, wanted).all()
+        rows = self._database.rows(_READ_TEXTS, wanted)
         return {text: _vector(stored) for text, stored in rows}
 
     def save_image(
         self, model: str, kind: ImageVectorKind, docid: str, product_id: int, vector: np.ndarray
     ) -> None:
         row = ImageVector(model, kind, docid, product_id, vector)
-        with self._database.writing() as connection:
-            connection.execute(_SAVE_IMAGE, {**row._asdict(), "vector": _stored(vector)})
+        with self._database.writing_by_driver() as driver:
+            driver.execute(_SAVE_IMAGE, {**row._asdict(), "vector": _stored(vector)})
 
     def images(
         self, model: str, kind: ImageVectorKind, docids: Sequence[str]
@@ -130,8 +137,7 @@ class SqliteVectors(VectorStore):
         self, model: str, kind: ImageVectorKind, keys: Sequence[tuple[str, int]]
     ) -> dict[tuple[str, int], np.ndarray]:
         wanted = {"of_model": model, "of_kind": kind, "pairs": json.dumps(list(keys))}
-        with self._database.reading() as connection:
-            rows = connection.execute(_READ_IMAGES_OF, wanted).all()
+        rows = self._database.rows(_READ_IMAGES_OF, wanted)
         return {(docid, product_id): _vector(stored) for docid, product_id, stored in rows}
 
     def search_images(
