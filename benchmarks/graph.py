@@ -249,16 +249,24 @@ def transactions(steps: Sequence[Step]) -> Transactions:
         store, verb = step["store"], step["verb"]
         if store == "objects":
             whole.append((store, [step]))
-        elif verb in ("COMMIT", "ROLLBACK", "RELEASE"):
+        elif verb in OPENING:
+            open_.setdefault(store, []).append({"answer": 0, **step})
+        elif verb in CLOSING:
             found = [one for one in open_.pop(store, []) if one["verb"] in STATEMENTS]
             if found:
                 whole.append((store, found))
-        else:
+        elif store in open_ or store == "server":
+            # A server begins by itself.
             open_.setdefault(store, []).append({"answer": 0, **step})
+        elif verb in STATEMENTS:
+            whole.append((store, [{"answer": 0, **step}]))
     return whole
 
 
 STATEMENTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
+# Of a transaction, or of the part that one thread has in it.
+OPENING = ("BEGIN", "SAVEPOINT")
+CLOSING = ("COMMIT", "ROLLBACK", "RELEASE")
 
 
 def size(run: Transactions) -> tuple[int, int]:

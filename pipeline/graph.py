@@ -88,6 +88,18 @@ def next_stage(metadata: ImageMetadata | None) -> Stage | None:
     )
 
 
+def step_of(stage: Stage) -> tuple[Stage, ...]:
+    """The stages that run side by side with ``stage``, itself among them."""
+    return next(step for step in STEPS if stage in step)
+
+
+def stage_behind(stage: Stage) -> Stage | None:
+    """The stage that begins when ``stage`` has ended; none if it waits for others, or is last."""
+    place = STEPS.index(step_of(stage))
+    is_last = place == len(STEPS) - 1
+    return None if is_last or len(STEPS[place]) > 1 else STEPS[place + 1][0]
+
+
 class Sender:
     """Sends graphs to the broker.
 

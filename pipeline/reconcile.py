@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 
 from pipeline.dead_letters import CONFIRM_SECONDS
-from pipeline.graph import STEPS, Sender, next_stage
+from pipeline.graph import Sender, next_stage, step_of
 from pipeline.metrics import SENT_AGAIN
 from pipeline.queues import Stage
 from pipeline.records import CatalogueImage, ImageMetadata, ImageState
@@ -29,8 +29,7 @@ def is_stuck(image: CatalogueImage, waits_for: Stage, depths: Mapping[str, int])
     """
     if image.state is ImageState.ACCEPTED:
         return True
-    step = next(step for step in STEPS if waits_for in step)
-    return all(depths.get(stage.value, 0) == 0 for stage in step)
+    return all(depths.get(stage.value, 0) == 0 for stage in step_of(waits_for))
 
 
 def reconcile(

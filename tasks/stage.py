@@ -22,6 +22,7 @@ from pipeline import failures
 from pipeline.error_queues import ErrorQueues
 from pipeline.errors import DeadlinePassed, PoisonMessage, StoreUnavailable
 from pipeline.forgetting import CDN_ERRORS, Forgetting
+from pipeline.graph import stage_behind, step_of
 from pipeline.keys import stage_key
 from pipeline.messages import ImageMessage
 from pipeline.purge import purge_of_objects
@@ -34,6 +35,9 @@ from tasks.parking import ParkingTask, park, routing_key
 from tasks.runtime import Runtime, runtime
 
 log = logging.getLogger(__name__)
+
+# Of the time after which an image counts as stuck.
+STILL_RECENT = 0.25
 
 SUPERSEDED = "superseded"
 FAILED = "failed"
@@ -192,12 +196,22 @@ class StageTask(ParkingTask):
             self.ended(run)
             return {"outcome": "done", "detail": "done before"}
         # Only now: a late copy must not bring back an image that is done.
-        moved = {"stage": self.stage, "state": ImageState.QUEUED, "moved_at": started}
-        documents.update_image(*run.fence, moved)
+        if not self._is_known_here(run, started):
+            moved = {"stage": self.stage, "state": ImageState.QUEUED, "moved_at": started}
+            documents.update_image(*run.fence, moved)
         detail = self.work(run)
         if not self._record(run, key, "done", detail, started):
             return self._overtaken(message, here)
         return {"outcome": "done", "detail": detail}
+
+    def _is_known_here(self, run: Run, now: float) -> bool:
+        """Whether the row has said so for so short a time that the reconciler will not look at it.
+
+        Whoever ended the stage before has written it, with what it found.
+        """
+        row = run.image
+        is_recent = now - row.moved_at < run.runtime.settings.stuck_after * STILL_RECENT
+        return is_recent and row.state is ImageState.QUEUED and row.stage in step_of(self.stage)
 
     def _overtaken(self, message: ImageMessage, here: Runtime) -> dict[str, Any]:
         """End a run whose image was deleted or replaced under it.
@@ -248,6 +262,8 @@ class StageTask(ParkingTask):
         )
         run.found[f"stages.{self.stage.value}"] = record.model_dump(mode="json")
         run.changes["moved_at"] = now
+        if behind := stage_behind(self.stage):
+            run.changes["stage"] = behind
         return run.write()
 
     def _fail(self, message: ImageMessage, error: Exception, here: Runtime) -> dict[str, Any]:

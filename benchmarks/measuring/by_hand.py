@@ -64,16 +64,21 @@ class SqliteFile:
         return self._thread.connection
 
     def transaction(self, steps: Sequence[Step], image: int) -> None:
-        """One transaction, begun as ours are."""
+        """One transaction, begun as ours are; what only reads once begins none."""
+        connection = self._connection
         if any(step["verb"] not in ("BEGIN", "SELECT", "COMMIT") for step in steps):
             with self._turn:
-                self._run("BEGIN IMMEDIATE", steps, image)
+                connection.execute("BEGIN IMMEDIATE")
+                self._run(connection, steps, image)
+                connection.execute("COMMIT")
+        elif len(steps) == 1:
+            self._run(connection, steps, image)
         else:
-            self._run("BEGIN", steps, image)
+            connection.execute("BEGIN")
+            self._run(connection, steps, image)
+            connection.execute("COMMIT")
 
-    def _run(self, begin: str, steps: Sequence[Step], image: int) -> None:
-        connection = self._connection
-        connection.execute(begin)
+    def _run(self, connection: sqlite3.Connection, steps: Sequence[Step], image: int) -> None:
         for step in steps:
             match step["verb"]:
                 case "SELECT":
@@ -83,7 +88,6 @@ class SqliteFile:
                     connection.execute(self.write, row)
                 case "DELETE":
                     connection.execute(DELETE.format("?", "?"), (step["number"], image))
-        connection.execute("COMMIT")
 
 
 class Server:

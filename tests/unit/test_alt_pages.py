@@ -23,14 +23,14 @@ def shown(stores: Stores) -> set[str]:
     return cards | {stores.documents.metadata([KEY])[KEY].alt_text}
 
 
-def before_each_patch(stores: Stores, act: Callable[[], None]) -> None:
-    patch = stores.documents.patch_relevance
+def before_each_copy(stores: Stores, act: Callable[[], None]) -> None:
+    copy = stores.documents.show_alt_text
 
     def acted(*arguments: object) -> bool:
         act()
-        return patch(*arguments)  # type: ignore[arg-type]
+        return copy(*arguments)  # type: ignore[arg-type]
 
-    stores.documents.patch_relevance = acted  # type: ignore[assignment, method-assign]
+    stores.documents.show_alt_text = acted  # type: ignore[assignment, method-assign]
 
 
 def test_metadata_and_all_cards_say_what_was_written(own_shops: Services) -> None:
@@ -49,10 +49,10 @@ def test_an_edit_in_the_middle_of_a_run_is_what_pages_show_in_the_end(
     def edit() -> None:
         if left:
             save(stores, left.pop(), AltSource.MANUAL)
-            # The edit reaches the pages first; the run's patch, read before it, comes after.
+            # The edit reaches the pages first; the run's words, read before it, comes after.
             show_alt_text(stores, *KEY, 1)
 
-    before_each_patch(stores, edit)
+    before_each_copy(stores, edit)
     stands = show_alt_text(stores, *KEY, 1)
     assert stands is not None and stands.alttag == "A person's words"
     assert shown(stores) == {"A person's words"}
