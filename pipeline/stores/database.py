@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import (
@@ -138,20 +138,26 @@ class Database:
             StoreUnavailable: the database cannot be reached or is too busy.
             ConfigurationError: a server refuses us, or lacks the database or its tables.
         """
-        with self._store_errors():
-            whole = self._together.member() if self.is_embedded else self._connected().begin()
-            with whole as connection:
-                yield connection
+        with (
+            self._store_errors(),
+            self._turn(),
+            _to_write(self._connected()) as connection,
+            connection.begin(),
+        ):
+            yield connection
 
-    @contextmanager
-    def writing_by_driver(self) -> Iterator[sqlite3.Connection]:
-        """The same on SQLite, in the words of its driver.
+    def together(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """What ``work`` returns in a transaction on SQLite that other threads may share.
+
+        Args:
+            work: writes by the driver's connection and does nothing else, since it may be run in
+                another thread, and twice.
 
         Raises:
             StoreUnavailable: the database cannot be reached or is too busy.
         """
-        with self.writing() as connection:
-            yield sqlite.driver_of(connection)
+        with self._store_errors():
+            return self._together.run(work)
 
     def write(
         self,
@@ -232,7 +238,9 @@ class Database:
     def _pause(self) -> None:
         # A child that inherits a transaction under way would take its lock for one of its own.
         if self.is_embedded:
-            self._is_paused = self._together.pause()
+            with suppress(TurnTimeout):
+                self._together.pause()
+                self._is_paused = True
         self.close()
 
     def _resume(self) -> None:
@@ -279,6 +287,9 @@ class Database:
                     f"(column {', '.join(sorted(unknown))}); set JUSTLENS_DATA_DIR to a new "
                     "folder, and take the photos in again"
                 )
+
+    def _turn(self) -> AbstractContextManager[None]:
+        return self._together.alone() if self.is_embedded else nullcontext()
 
     def _connected_to_write(self) -> Connection:
         return _to_write(self._connected())

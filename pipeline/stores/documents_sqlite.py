@@ -544,14 +544,16 @@ class SqliteDocuments(DocumentStore):
     # catalogue_details
 
     def accept_image(self, image: CatalogueImage) -> tuple[CatalogueImage, bool]:
-        with self._database.writing_by_driver() as driver:
+        def accept(driver: sqlite3.Connection) -> tuple[CatalogueImage, bool]:
             known = _image(driver, image.docid, image.product_id)
             accepted = acceptance(known, image)
             if accepted.is_new_photo:
                 _drop_findings(driver, image.docid, image.product_id)
             if accepted.is_changed:
                 _save_image(driver, accepted.row)
-        return accepted.row, accepted.is_work
+            return accepted.row, accepted.is_work
+
+        return self._database.together(accept)
 
     def image(self, docid: str, product_id: int) -> CatalogueImage | None:
         rows = self._database.rows(_READ_IMAGE, _of(docid, product_id))
@@ -596,11 +598,12 @@ class SqliteDocuments(DocumentStore):
     ) -> bool:
         changed = json_set(changes, _ANY_IMAGE, IMAGE_IDENTITY)
         fence = docid, product_id, generation
-        with self._database.writing_by_driver() as driver:
-            return _change_image(driver, fence, changed, only_in)
+        return self._database.together(
+            lambda driver: _change_image(driver, fence, changed, only_in)
+        )
 
     def delete_image(self, docid: str, product_id: int) -> bool:
-        with self._database.writing_by_driver() as driver:
+        def delete(driver: sqlite3.Connection) -> bool:
             row = _image(driver, docid, product_id)
             if row is None or row.state is ImageState.DELETED:
                 return False
@@ -613,20 +616,24 @@ class SqliteDocuments(DocumentStore):
             _drop_findings(driver, docid, product_id)
             return True
 
+        return self._database.together(delete)
+
     def drop_findings(self, docid: str, product_id: int) -> bool:
-        with self._database.writing_by_driver() as driver:
+        def drop(driver: sqlite3.Connection) -> bool:
             row = _image(driver, docid, product_id)
             if row is not None and row.state is not ImageState.DELETED:
                 return False
             _drop_findings(driver, docid, product_id)
             return True
 
+        return self._database.together(drop)
+
     def every_image(self) -> Iterator[CatalogueImage]:
         for *_, body in self._database.walk(_EVERY_IMAGE, _BEFORE_ALL):
             yield CatalogueImage.model_validate_json(body)
 
     def add_images(self, images: Sequence[WholeImage]) -> None:
-        with self._database.writing_by_driver() as driver:
+        def add(driver: sqlite3.Connection) -> None:
             for whole in images:
                 if _image(driver, *whole.key) is not None:
                     continue
@@ -635,6 +642,8 @@ class SqliteDocuments(DocumentStore):
                     _save_metadata(driver, whole.metadata)
                 if whole.relevance:
                     _add_relevance(driver, whole.relevance)
+
+        self._database.together(add)
 
     def every_object_key(self) -> Iterator[str]:
         start = {"object_key": ""}
@@ -707,11 +716,14 @@ class SqliteDocuments(DocumentStore):
     def patch_metadata(self, docid: str, product_id: int, generation: int, patch: Patch) -> bool:
         fence = docid, product_id, generation
         changed = _metadata_set(patch)
-        with self._database.writing_by_driver() as driver:
+
+        def change(driver: sqlite3.Connection) -> bool:
             if not _stands(driver, *fence):
                 return False
             _patch_metadata(driver, fence, patch, changed)
             return True
+
+        return self._database.together(change)
 
     # both at once
 
@@ -736,7 +748,8 @@ class SqliteDocuments(DocumentStore):
         fence = docid, product_id, generation
         row = json_set(changes, _ANY_IMAGE, IMAGE_IDENTITY)
         found = _metadata_set(patch)
-        with self._database.writing_by_driver() as driver:
+
+        def write(driver: sqlite3.Connection) -> bool:
             _save_pixel_facts(driver, facts)
             if not (_change_image(driver, fence, row) if changes else _stands(driver, *fence)):
                 return False
@@ -744,16 +757,21 @@ class SqliteDocuments(DocumentStore):
                 _patch_metadata(driver, fence, patch, found)
             return True
 
+        return self._database.together(write)
+
     def show_alt_text(self, docid: str, product_id: int, generation: int, text: str) -> bool:
         fence = docid, product_id, generation
         patch = {"alt_text": text}
         changed = _metadata_set(patch)
-        with self._database.writing_by_driver() as driver:
+
+        def show(driver: sqlite3.Connection) -> bool:
             if not _stands(driver, *fence):
                 return False
             _patch_metadata(driver, fence, patch, changed)
             driver.execute(_SHOW_ALT_TEXT, {**_of(docid, product_id), "alt": text})
             return True
+
+        return self._database.together(show)
 
     # what depends on the pixels alone
 
@@ -764,8 +782,7 @@ class SqliteDocuments(DocumentStore):
 
     def save_pixel_facts(self, facts: Sequence[tuple[str, PixelFact]]) -> None:
         if facts:
-            with self._database.writing_by_driver() as driver:
-                _save_pixel_facts(driver, facts)
+            self._database.together(lambda driver: _save_pixel_facts(driver, facts))
 
     def pixel_facts(self, sha256: str) -> list[PixelFact]:
         rows = self._database.rows(_READ_PIXEL_FACTS, {"sha256": sha256})
@@ -784,12 +801,16 @@ class SqliteDocuments(DocumentStore):
     def save_relevance(self, rows: Sequence[ImageRelevance]) -> bool:
         docid, product_id, generation = of_one_image(rows)
         of_space = {**_of(docid, product_id), "of_space": rows[0].space}
-        with self._database.writing_by_driver() as driver:
+        added = [_relevance_row(row) for row in rows]
+
+        def save(driver: sqlite3.Connection) -> bool:
             if not _stands(driver, docid, product_id, generation):
                 return False
             driver.execute(_DROP_RELEVANCE_IN_SPACE, of_space)
-            _add_relevance(driver, rows)
+            driver.executemany(_ADD_RELEVANCE, added)
             return True
+
+        return self._database.together(save)
 
     def patch_relevance(self, docid: str, product_id: int, generation: int, patch: Patch) -> bool:
         with self._database.writing() as connection:

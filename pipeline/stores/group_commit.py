@@ -1,83 +1,53 @@
-"""Group commit: what several threads of a process write at the same time is committed at once.
+"""Group commit: what threads of a process write at the same time is committed at once.
 
-An embedded database has one writer at a time, and each commit has to reach the disk. A thread that
-waits for its turn joins the transaction of the one before it, behind a savepoint of its own, and
-whoever has nobody waiting behind commits for all. Nobody goes on before that commit, so that what
-was written is on the disk as if each had committed by itself; what one of them fails to do is
-undone for it alone.
+An embedded database has one writer at a time, and each commit has to reach the disk. While one
+thread writes, others leave their work with it: the next of them runs all that waits in a single
+transaction. Nobody goes on before that commit, so that what was written is on the disk as if each
+had committed by itself, and what one of them fails to do is undone for it alone.
 """
 
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
 from pipeline.stores.sqlite import driver_of
 
-# Members of a group, the first of which waits for the last.
+# Works in one transaction: the first of them waits for the last.
 MOST = 32
+
+Result = TypeVar("Result")
+Work = Callable[[sqlite3.Connection], Any]
 
 
 class TurnTimeout(Exception):
-    """Other threads of the process have kept the turn for too long."""
+    """Other threads of the process have kept the database busy for too long."""
 
 
-class Turn:
-    """A lock that goes to whoever has waited longest; its holder can ask whether anybody does."""
+class _Entry:
+    """A thread that wants to write: some work that anybody may do, or a time for itself alone."""
 
-    def __init__(self) -> None:
-        self._mutex = threading.Lock()
-        self._is_taken = False
-        self._waiting: deque[threading.Lock] = deque()
+    def __init__(self, work: Work | None = None) -> None:
+        self.work = work
+        self.is_called = False
+        self.is_done = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self._call = threading.Lock()
+        self._call.acquire()
 
-    def take(self, timeout: float) -> bool:
-        """Whether it was had within ``timeout`` seconds."""
-        with self._mutex:
-            if not self._is_taken:
-                self._is_taken = True
-                return True
-            handed = threading.Lock()
-            handed.acquire()
-            self._waiting.append(handed)
-        if handed.acquire(timeout=timeout):
-            return True
-        with self._mutex:
-            if handed in self._waiting:
-                self._waiting.remove(handed)
-                return False
-        # It was handed over in the last moment.
-        return True
+    def wait(self, seconds: float = -1) -> bool:
+        """Until the work is done, or it is this thread's turn."""
+        return self._call.acquire(timeout=seconds)
 
-    def hand_on(self) -> bool:
-        """Give it to the next; False where nobody waits, and the caller keeps it."""
-        with self._mutex:
-            if not self._waiting:
-                return False
-            self._waiting.popleft().release()
-            return True
-
-    def give_back(self) -> None:
-        """Give it to the next, if there is one."""
-        with self._mutex:
-            if self._waiting:
-                self._waiting.popleft().release()
-            else:
-                self._is_taken = False
-
-
-class _Group:
-    """A transaction that is open, and what becomes of it."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.transaction = connection.begin()
-        # Not by SQLAlchemy's savepoints, which take ten times as long.
-        self.driver = driver_of(connection)
-        self.size = 0
-        self.end: Future[None] = Future()
+    def call(self) -> None:
+        """Let the thread go on."""
+        self.is_called = True
+        self._call.release()
 
 
 class GroupCommit:
@@ -85,99 +55,118 @@ class GroupCommit:
 
     Args:
         connect: gives a connection whose transactions take the file's write lock as they begin.
-        patience: seconds that a thread waits for the others.
+        patience: seconds that a thread waits for its turn.
     """
 
     def __init__(self, connect: Callable[[], Connection], patience: float) -> None:
         self._connect = connect
         self._patience = patience
-        self._turn = Turn()
-        self._group: _Group | None = None
+        self._mutex = threading.Lock()
+        self._waiting: deque[_Entry] = deque()
+        self._is_busy = False
 
-    @contextmanager
-    def member(self) -> Iterator[Connection]:
-        """A connection to write on, alone; what was written is on the disk at the end.
+    def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """What ``work`` returns, once what it wrote is on the disk.
+
+        Args:
+            work: writes by the driver's connection and does nothing else, since it may be run in
+                another thread, and twice where others have failed.
 
         Raises:
             TurnTimeout: others took too long.
-            sqlalchemy.exc.DBAPIError: the file stays locked by another process, or the commit
-                failed, which undoes the writes of all who share it.
+            Exception: what ``work`` raised, or why its transaction could not be begun or committed.
         """
-        if not self._turn.take(self._patience):
-            raise TurnTimeout
-        group = self._joined()
-        try:
-            group.driver.execute("SAVEPOINT member")
-            yield group.connection
-            group.driver.execute("RELEASE member")
-        except BaseException as error:
-            self._undo(group, error)
-            raise
-        self._leave(group)
-        group.end.result()
+        entry = _Entry(work)
+        self._wait(entry)
+        if not entry.is_done:
+            self._lead()
+        if entry.error is not None:
+            raise entry.error
+        return entry.result
 
-    def pause(self) -> bool:
-        """Let nobody begin until ``resume``; False where others took too long."""
-        if not self._turn.take(self._patience):
-            return False
-        if self._group:
-            self._commit(self._group)
-        return True
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other thread writes meanwhile.
+
+        Raises:
+            TurnTimeout: others took too long.
+        """
+        self.pause()
+        try:
+            yield
+        finally:
+            self.resume()
+
+    def pause(self) -> None:
+        """Wait for the end of what is being written; nobody begins until ``resume``.
+
+        Raises:
+            TurnTimeout: others took too long.
+        """
+        entry = _Entry()
+        self._wait(entry)
+        with self._mutex:
+            self._waiting.remove(entry)
 
     def resume(self) -> None:
-        """Go on after ``pause``."""
-        self._turn.give_back()
-
-    def _joined(self) -> _Group:
-        try:
-            if self._group is None:
-                self._group = _begun(self._connect())
-        except BaseException:
-            self._turn.give_back()
-            raise
-        self._group.size += 1
-        return self._group
-
-    def _leave(self, group: _Group) -> None:
-        if group.size < MOST and self._turn.hand_on():
-            return
-        self._commit(group)
-        self._turn.give_back()
-
-    def _undo(self, group: _Group, error: BaseException) -> None:
-        """Take back what the member wrote; where SQLite has rolled back all, all have failed."""
-        try:
-            group.driver.execute("ROLLBACK TO member")
-            group.driver.execute("RELEASE member")
-        except Exception:  # noqa: BLE001 - the error that brought us here says more
-            self._end(group, error)
-            self._turn.give_back()
-        else:
-            self._leave(group)
-
-    def _commit(self, group: _Group) -> None:
-        try:
-            group.transaction.commit()
-        except BaseException as error:  # noqa: BLE001 - handed to all whose writes it was
-            self._end(group, error)
-        else:
-            self._end(group)
-
-    def _end(self, group: _Group, error: BaseException | None = None) -> None:
-        self._group = None
-        try:
-            # Rolls back what was not committed.
-            group.connection.close()
-        finally:
-            if error is None:
-                group.end.set_result(None)
+        """Give the turn to whoever has waited longest."""
+        with self._mutex:
+            if self._waiting:
+                self._waiting[0].call()
             else:
-                group.end.set_exception(error)
+                self._is_busy = False
 
+    def _wait(self, entry: _Entry) -> None:
+        """Until somebody has done the entry's work, or it is the first and the turn is its own."""
+        with self._mutex:
+            self._waiting.append(entry)
+            if not self._is_busy:
+                self._is_busy = True
+                return
+        if entry.wait(self._patience):
+            return
+        with self._mutex:
+            if entry in self._waiting and not entry.is_called:
+                self._waiting.remove(entry)
+                raise TurnTimeout
+        # Its work is being done, or it was called in the last moment.
+        entry.wait()
 
-def _begun(connection: Connection) -> _Group:
-    try:
-        return _Group(connection)
-    except BaseException:
-        connection.close()
-        raise
+    def _lead(self) -> None:
+        """Do the work of all that wait before the next who wants to be alone."""
+        group: list[_Entry] = []
+        with self._mutex:
+            while self._waiting and self._waiting[0].work and len(group) < MOST:
+                group.append(self._waiting.popleft())
+        try:
+            self._commit(group)
+        finally:
+            self.resume()
+            # The first is this thread's own.
+            for entry in group[1:]:
+                entry.call()
+
+    def _commit(self, group: list[_Entry]) -> None:
+        try:
+            with self._connect() as connection:
+                self._commit_on(connection, group)
+        except BaseException as error:  # noqa: BLE001 - raised in each thread whose work it was
+            for entry in group:
+                if not entry.is_done:
+                    entry.error, entry.is_done = error, True
+
+    def _commit_on(self, connection: Connection, group: list[_Entry]) -> None:
+        transaction = connection.begin()
+        try:
+            driver = driver_of(connection)
+            results = [entry.work(driver) for entry in group if entry.work]
+            transaction.commit()
+        except Exception:
+            transaction.rollback()
+            if len(group) == 1:
+                raise
+            for entry in group:
+                self._commit([entry])
+        else:
+            for entry, result in zip(group, results, strict=True):
+                entry.result, entry.is_done = result, True

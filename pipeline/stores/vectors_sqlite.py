@@ -116,9 +116,9 @@ class SqliteVectors(VectorStore):
     def save_image(
         self, model: str, kind: ImageVectorKind, docid: str, product_id: int, vector: np.ndarray
     ) -> None:
-        row = ImageVector(model, kind, docid, product_id, vector)
-        with self._database.writing_by_driver() as driver:
-            driver.execute(_SAVE_IMAGE, {**row._asdict(), "vector": _stored(vector)})
+        row = ImageVector(model, kind, docid, product_id, vector)._asdict()
+        row["vector"] = _stored(vector)
+        self._database.together(lambda driver: driver.execute(_SAVE_IMAGE, row))
 
     def images(
         self, model: str, kind: ImageVectorKind, docids: Sequence[str]

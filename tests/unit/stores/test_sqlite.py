@@ -210,8 +210,8 @@ def test_a_folder_that_cannot_be_made_is_an_error_that_can_be_retried(tmp_path):
 
 
 def test_a_refused_write_leaves_nothing_behind_and_the_store_usable(documents):
-    with pytest.raises(ZeroDivisionError), documents._database.writing_by_driver() as driver:
-        documents_sqlite._save_image(driver, photo())
+    with pytest.raises(ZeroDivisionError), documents._database.writing() as connection:
+        documents_sqlite._save_image(sqlite.driver_of(connection), photo())
         1 / 0  # noqa: B018
     assert documents.image("B1", 7) is None
     documents.accept_image(photo())
@@ -248,8 +248,8 @@ def test_a_fork_waits_for_the_write_of_another_thread(documents, path):
     written, go_on = threading.Event(), threading.Event()
 
     def write_slowly():
-        with documents._database.writing_by_driver() as driver:
-            documents_sqlite._save_image(driver, photo(2))
+        with documents._database.writing() as connection:
+            documents_sqlite._save_image(sqlite.driver_of(connection), photo(2))
             written.set()
             go_on.wait(10)
 
