@@ -97,6 +97,18 @@ class Database:
         with self._store_errors(), self._connected().begin() as connection:
             yield connection
 
+    def read(self, statement: Select[Any], parameters: Mapping[str, Any]) -> list[Any]:
+        """The rows of one statement of those that are made once; on SQLite as its driver has them.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached or is too busy.
+            ConfigurationError: see ``reading``.
+        """
+        if self.is_embedded:
+            return self.rows(sqlite.words(statement), parameters)
+        with self.reading() as connection:
+            return list(connection.execute(statement, parameters))
+
     def rows(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """What one statement in the words of SQLite's driver reads, as the driver gives it.
 
@@ -232,7 +244,9 @@ class Database:
         self._making = threading.Lock()
         # SQLite has one writer at a time and lets the others poll with growing pauses: the threads
         # of one process write together instead.
-        self._together = GroupCommit(self._connected_to_write, sqlite.BUSY_SECONDS)
+        self._together = GroupCommit(
+            lambda: self._connected().raw_connection(), sqlite.BUSY_SECONDS
+        )
         self._is_paused = False
 
     def _pause(self) -> None:
@@ -291,9 +305,6 @@ class Database:
     def _turn(self) -> AbstractContextManager[None]:
         return self._together.alone() if self.is_embedded else nullcontext()
 
-    def _connected_to_write(self) -> Connection:
-        return _to_write(self._connected())
-
     @contextmanager
     def _store_errors(self) -> Iterator[None]:
         try:
@@ -306,8 +317,8 @@ class Database:
             if isinstance(error, TRANSIENT):
                 raise StoreUnavailable(f"{self._name()}: {error.orig}") from error
             raise
-        except sqlite3.OperationalError as error:
-            kind = DiskFull if error.sqlite_errorcode == sqlite3.SQLITE_FULL else StoreUnavailable
+        except (sqlite3.OperationalError, sqlite3.InterfaceError, sqlite3.InternalError) as error:
+            kind = DiskFull if _is_full_disk(error) else StoreUnavailable
             raise kind(f"{self._name()}: {error}") from error
         except exc.TimeoutError as error:
             raise StoreUnavailable(f"{self._name()}: no free connection") from error
@@ -415,8 +426,11 @@ def _parsed(url: str, setting: str) -> URL:
 
 
 def _is_full(error: exc.DBAPIError) -> bool:
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    return code == sqlite3.SQLITE_FULL or mysql.is_full(error)
+    return _is_full_disk(error.orig) or mysql.is_full(error)
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 def _before_fork() -> None:

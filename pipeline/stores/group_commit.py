@@ -10,12 +10,10 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
-
-from pipeline.stores.sqlite import driver_of
+from sqlalchemy import PoolProxiedConnection
 
 # Works in one transaction: the first of them waits for the last.
 MOST = 32
@@ -54,11 +52,11 @@ class GroupCommit:
     """The write transactions of a process on one database file.
 
     Args:
-        connect: gives a connection whose transactions take the file's write lock as they begin.
+        connect: gives a connection of the pool, in which no transaction is begun by itself.
         patience: seconds that a thread waits for its turn.
     """
 
-    def __init__(self, connect: Callable[[], Connection], patience: float) -> None:
+    def __init__(self, connect: Callable[[], PoolProxiedConnection], patience: float) -> None:
         self._connect = connect
         self._patience = patience
         self._mutex = threading.Lock()
@@ -148,25 +146,34 @@ class GroupCommit:
 
     def _commit(self, group: list[_Entry]) -> None:
         try:
-            with self._connect() as connection:
-                self._commit_on(connection, group)
+            with closing(self._connect()) as connection:
+                _run_together(connection.driver_connection, group)
         except BaseException as error:  # noqa: BLE001 - raised in each thread whose work it was
             for entry in group:
                 if not entry.is_done:
                     entry.error, entry.is_done = error, True
 
-    def _commit_on(self, connection: Connection, group: list[_Entry]) -> None:
-        transaction = connection.begin()
-        try:
-            driver = driver_of(connection)
-            results = [entry.work(driver) for entry in group if entry.work]
-            transaction.commit()
-        except Exception:
-            transaction.rollback()
-            if len(group) == 1:
-                raise
-            for entry in group:
-                self._commit([entry])
-        else:
-            for entry, result in zip(group, results, strict=True):
-                entry.result, entry.is_done = result, True
+
+def _run_together(driver: Any, group: list[_Entry]) -> None:
+    driver.execute("BEGIN IMMEDIATE")
+    try:
+        results = [entry.work(driver) for entry in group if entry.work]
+        driver.execute("COMMIT")
+    except Exception:
+        # SQLite may have done so by itself.
+        if driver.in_transaction:
+            driver.execute("ROLLBACK")
+        if len(group) == 1:
+            raise
+        for entry in group:
+            _run_alone(driver, entry)
+    else:
+        for entry, result in zip(group, results, strict=True):
+            entry.result, entry.is_done = result, True
+
+
+def _run_alone(driver: Any, entry: _Entry) -> None:
+    try:
+        _run_together(driver, [entry])
+    except Exception as error:  # noqa: BLE001 - raised in the thread whose work it was
+        entry.error, entry.is_done = error, True

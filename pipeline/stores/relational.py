@@ -85,12 +85,12 @@ _versions = Table(
 _VOCABULARY = "vocabulary"
 
 # Statements of every image are made once: building one costs more than running it.
-_READ_CATEGORIES = (
-    select(_categories)
-    .where(_categories.c.docid.in_(bindparam("docids", expanding=True)))
-    .order_by(_categories.c.docid, _categories.c.is_hot.desc(), _categories.c.catid)
+_in_order = select(_categories).order_by(
+    _categories.c.docid, _categories.c.is_hot.desc(), _categories.c.catid
 )
-_READ_VERSION = select(_versions.c.number).where(_versions.c.name == _VOCABULARY)
+_READ_CATEGORIES = _in_order.where(_categories.c.docid.in_(bindparam("docids", expanding=True)))
+_READ_CATEGORIES_OF_ONE = _in_order.where(_categories.c.docid == bindparam("of_docid"))
+_READ_VERSION = select(_versions.c.number).where(_versions.c.name == bindparam("of_name"))
 _READ_ALT_TEXT = select(_alttags).where(
     _alttags.c.docid == bindparam("of_docid"), _alttags.c.product_id == bindparam("of_product_id")
 )
@@ -150,6 +150,9 @@ class Directory(SqlStore):
 
     def categories(self, docids: Sequence[str]) -> dict[str, list[Category]]:
         """The categories of each business, hot ones first, then by catid; empty where unknown."""
+        if len(docids) == 1:
+            rows = self._database.read(_READ_CATEGORIES_OF_ONE, {"of_docid": docids[0]})
+            return {docids[0]: [_category(*row) for row in rows]}
         found: dict[str, list[Category]] = {}
         with self._database.reading() as connection:
             for portion in _portions(docids):
@@ -177,8 +180,8 @@ class Directory(SqlStore):
 
     def vocabulary_version(self) -> str:
         """Another text whenever the vocabulary may have changed; one short read."""
-        with self._database.reading() as connection:
-            return str(connection.execute(_READ_VERSION).scalar() or 0)
+        rows = self._database.read(_READ_VERSION, {"of_name": _VOCABULARY})
+        return str(rows[0][0] if rows else 0)
 
     # alt texts
 
@@ -195,8 +198,8 @@ class Directory(SqlStore):
 
     def alt_text(self, docid: str, product_id: int) -> AltTag | None:
         """That of one image."""
-        with self._database.reading() as connection:
-            return _alt_text(connection, docid, product_id)
+        rows = self._database.read(_READ_ALT_TEXT, _of(docid, product_id))
+        return _alt_tag(rows[0]) if rows else None
 
     def alt_texts_of(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], AltTag]:
         """Those of (docid, product_id) pairs; unknown ones are left out."""
@@ -309,9 +312,16 @@ def _save_alt_text(connection: Connection, alt_text: AltTag) -> AltTag:
 
 
 def _alt_text(connection: Connection, docid: str, product_id: int) -> AltTag | None:
-    key = {"of_docid": docid, "of_product_id": product_id}
-    row = connection.execute(_READ_ALT_TEXT, key).mappings().first()
-    return None if row is None else AltTag(**row)
+    row = connection.execute(_READ_ALT_TEXT, _of(docid, product_id)).first()
+    return None if row is None else _alt_tag(row)
+
+
+def _alt_tag(row: Sequence[Any]) -> AltTag:
+    return AltTag(**dict(zip(_alttags.c.keys(), row, strict=True)))
+
+
+def _of(docid: str, product_id: int) -> dict[str, Any]:
+    return {"of_docid": docid, "of_product_id": product_id}
 
 
 def _after(earlier: AltTag, new: AltTag) -> AltTag:
@@ -415,9 +425,13 @@ def _lock_and_raise_version(connection: Connection) -> None:
 def _read_categories(connection: Connection, docids: Sequence[str]) -> dict[str, list[Category]]:
     found: dict[str, list[Category]] = {docid: [] for docid in docids}
     rows = connection.execute(_READ_CATEGORIES, {"docids": list(docids)}).all()
-    for docid, catid, name, is_hot in rows:
-        found[docid].append(Category(catid=catid, name=name, is_hot=is_hot))
+    for docid, *category in rows:
+        found[docid].append(_category(docid, *category))
     return found
+
+
+def _category(_docid: str, catid: int, name: str, is_hot: bool) -> Category:
+    return Category(catid=catid, name=name, is_hot=is_hot)
 
 
 def _replace_categories(connection: Connection, lists: Mapping[str, Sequence[Category]]) -> None:

@@ -7,6 +7,7 @@ timeout makes the other processes wait their turn.
 
 import sqlite3
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,12 @@ def driver_of(connection: Connection) -> sqlite3.Connection:
     return driver
 
 
+@cache
 def words(statement: Any) -> str:
     """A statement as the driver takes it, with its parameters by name.
 
     SQLAlchemy takes ten times as long to run a statement as SQLite does: those that every image
-    and every page need are translated once, and given to the driver.
+    and every page need are translated once, and given to the driver. For those that are made once.
     """
     translated = statement.compile(dialect=dialect(paramstyle="named"))
     if any(value is not None for value in translated.params.values()):
