@@ -218,6 +218,17 @@ def test_a_refused_write_leaves_nothing_behind_and_the_store_usable(documents):
     assert documents.image("B1", 7) is not None
 
 
+def test_a_patch_makes_what_metadata_of_an_earlier_release_lack(documents, path):
+    documents.accept_image(photo())
+    documents.patch_metadata("B1", 7, 1, {"text": "open"})
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE metadata SET body = json_remove(body, '$.models')")
+        connection.commit()
+    assert documents.patch_metadata("B1", 7, 1, {"models.tag": "m@1", "tags": ["a"]})
+    known = documents.metadata([("B1", 7)])["B1", 7]
+    assert (known.text, known.models, known.tags) == ("open", {"tag": "m@1"}, ["a"])
+
+
 def test_a_forked_process_and_its_parent_go_on_with_connections_of_their_own(documents, path):
     documents.accept_image(photo(1))
     context = multiprocessing.get_context("fork")
