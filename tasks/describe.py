@@ -48,15 +48,16 @@ class Describe(StageTask):
         run.found["text"] = text.text
         run.found.update({f"flags.{name}": value for name, value in flags.items()})
         run.found.update({f"measures.{name}": value for name, value in measures.items()})
+        about = {
+            "labels": labels,
+            "text": text,
+            "business": run.business_name,
+            "categories": category_names(run),
+            "prompt": _prompt(run),
+        }
         try:
-            found: Description = run.runtime.model("describer")(
-                image,
-                labels=labels,
-                text=text,
-                business=run.business_name,
-                categories=category_names(run),
-                prompt=_prompt(run),
-            )
+            with run.runtime.right_of_way.waiting():
+                found: Description = run.runtime.model("describer")(image, **about)
         except Exception as error:
             run.write()
             if isinstance(error, DescriberUnavailable):

@@ -61,6 +61,7 @@ class Enhance(StageTask):
         if fact is not None and here.stores.objects.exists(fact["key"]):
             return f"{fact['action']}, as for the same picture before"
         with here.pixels.take(count_pixels(content)):
+            here.right_of_way.give_way()
             picture = decode(content, here.settings.max_pixels)
             result = self._enhance(picture, image, here)
         found = PixelFact("enhancement", model, result.model_dump(mode="json"))
@@ -208,7 +209,8 @@ def original(run: Run) -> tuple[CatalogueImage, bytes]:
 
 def share_forward_pass(kind: str, rgb: np.ndarray, scale: int) -> np.ndarray:
     """Run the enhancer of that kind, together with whatever else of the kind and scale waits."""
-    return batcher()(rgb, (kind, scale))
+    with runtime().right_of_way.waiting():
+        return batcher()(rgb, (kind, scale))
 
 
 @lru_cache(maxsize=1)

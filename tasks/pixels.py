@@ -76,7 +76,9 @@ class Pixels:
         encoder = self._run.runtime.model("image_text")
 
         def compute() -> dict[str, Any]:
-            found = encodings()(self.rgb)
+            rgb = self.rgb
+            with self._run.runtime.right_of_way.waiting():
+                found = encodings()(rgb)
             return {
                 "vector": [float(value) for value in found.vector],
                 "labels": [asdict(label) for label in found.labels],
@@ -132,6 +134,7 @@ class Pixels:
     def _fact(self, kind: str, model: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         fact = self._known.get((kind, model))
         if fact is None:
+            self._run.runtime.right_of_way.give_way()
             fact = self._known[kind, model] = compute()
             self._new.append((self._run.image.sha256, PixelFact(kind, model, fact)))
         return fact

@@ -1,4 +1,4 @@
-"""What a worker process has one of: stores, models, pixel budget, isolation, watchdog."""
+"""What a worker process has one of: stores, models, pixel budget, isolation and so on."""
 
 import logging
 import threading
@@ -18,6 +18,7 @@ from pipeline.stores import Stores, open_stores
 from pipeline.text_spaces import BASE, fetch, text_spaces
 from pipeline.vocabulary import WordWeights, current_background
 from tasks.isolation import Isolation
+from tasks.right_of_way import RightOfWay
 from tasks.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.isolation = Isolation()
+        self.right_of_way = RightOfWay()
         self.pixels = PixelBudget(settings.pixels_in_flight)
         self._models: dict[str, Model] = {}
         self._lock = threading.RLock()

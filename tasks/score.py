@@ -59,6 +59,7 @@ class ScoreStage(StageTask):
         docid = run.image.docid
         picture, about = picture_vector(run), description_vector(run)
         scorer, categories = run.scorer, run.categories
+        here.right_of_way.give_way()
         card = _card(run, metadata, picture)
         common = {
             "docid": docid,

@@ -91,6 +91,7 @@ class Run:
 
     def write(self) -> bool:
         """Write what was found so far, for others to see; False where the image has moved on."""
+        self.runtime.right_of_way.give_way()
         stands = self.runtime.stores.documents.write_findings(
             *self.fence, self.found, self.changes, self.facts
         )
@@ -130,7 +131,8 @@ class StageTask(ParkingTask):
         message = ImageMessage.decode(body)
         here = runtime()
         try:
-            with self._guard(here):
+            _, lane = queue_of(routing_key(self.request))
+            with here.right_of_way.run(lane), self._guard(here):
                 return self._run(message, here)
         except TaskPredicate:
             raise
