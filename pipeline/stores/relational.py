@@ -6,6 +6,7 @@ One implementation on SQLAlchemy serves SQLite and, by its address, MySQL and Ma
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import dropwhile, product
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Connection,
     Double,
     Index,
+    Insert,
     MetaData,
     String,
     Table,
@@ -392,13 +394,17 @@ def _parts(wanted: AltTexts, after: AltPlace | None = None) -> Iterator[list[Col
 def _insert_or_lock(connection: Connection, table: Table, row: dict[str, Any]) -> None:
     """Insert a row unless there is one under its primary key: no other transaction changes that
     one until this one ends."""
-    if connection.dialect.name == "sqlite":
+    connection.execute(_insertion(table, connection.dialect.name), row)
+
+
+@cache
+def _insertion(table: Table, dialect: str) -> Insert:
+    if dialect == "sqlite":
         # Where there is one writer at a time anyway.
-        connection.execute(sqlite.insert(table).values(row).on_conflict_do_nothing())
-        return
+        return sqlite.insert(table).on_conflict_do_nothing()
     key, *_ = table.primary_key
     # On a server only an update, though it changes nothing, locks the row for writing at once.
-    connection.execute(mysql.insert(table).values(row).on_duplicate_key_update({key.name: key}))
+    return mysql.insert(table).on_duplicate_key_update({key.name: key})
 
 
 def _lock_vocabulary(connection: Connection) -> None:
