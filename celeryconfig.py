@@ -82,9 +82,6 @@ if broker_url.startswith(("redis", "rediss")):
         # Queues are asked in the order in which a worker names them: the bulk lanes last.
         "queue_order_strategy": "priority",
         "priority_steps": [0],
-        # A living worker's message never comes back by age: how long a backlog or a training may
-        # take is not known. A dead worker's is given back by `tasks.unacked`.
-        "visibility_timeout": _WEEK,
         "socket_keepalive": True,
     }
     result_backend_transport_options = {"visibility_timeout": _WEEK}
