@@ -21,7 +21,7 @@ from celery.canvas import Signature
 from kombu import Exchange, Queue
 from sqlalchemy import make_url
 
-from pipeline.joins import join_backend
+from pipeline.joins import DeafBackend, join_backend
 
 Step = dict[str, Any]
 
@@ -194,7 +194,7 @@ on_rabbitmq = plan["broker"].startswith("amqp")
 app = Celery("by_hand")
 app.conf.update(
     broker_url=plan["broker"],
-    result_backend=join_backend(plan["results"]),
+    result_backend=join_backend(plan["results"], DeafBackend),
     accept_content=["json"],
     task_serializer="json",
     result_serializer="json",
