@@ -19,9 +19,9 @@ HOURS_PER_MONTH = 730.0
 
 # One message a stage.
 MESSAGES_PER_IMAGE = len(Stage)
-# Celery's join in Redis: each of two members adds its result, counts, and reads the group's size;
-# the last reads all results and deletes three keys; the sender notes the size.
-JOIN_CALLS_PER_IMAGE = 20
+# `pipeline.joins`: the sender notes the size; each of two members runs a script of four calls; the
+# last deletes two keys.
+JOIN_CALLS_PER_IMAGE = 12
 # Pages differ in their size, not by much.
 PAGES_SCV = 0.5
 
