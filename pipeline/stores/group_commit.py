@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import PoolProxiedConnection
 
+from pipeline.stores.sqlite import begin_to_write
+
 # Works in one transaction: the first of them waits for the last.
 MOST = 32
 
@@ -155,7 +157,7 @@ class GroupCommit:
 
 
 def _run_together(driver: Any, group: list[_Entry]) -> None:
-    driver.execute("BEGIN IMMEDIATE")
+    begin_to_write(driver)
     try:
         results = [entry.work(driver) for entry in group if entry.work]
         driver.execute("COMMIT")

@@ -2,7 +2,7 @@
 
 Write-ahead logging lets readers go on beside a writer; ``BEGIN IMMEDIATE`` takes the write lock at
 the start, so that a transaction that read first never fails when it comes to write; the busy
-timeout makes the other processes wait their turn.
+timeout makes the other processes wait their turn, and those that write ask for it often.
 """
 
 import sqlite3
@@ -17,6 +17,9 @@ from sqlalchemy.engine import URL
 from sqlalchemy.schema import CreateColumn, CreateIndex
 
 BUSY_SECONDS = 30.0
+# Between two tries to get the write lock, seconds.
+SHORTEST_PAUSE = 0.0005
+LONGEST_PAUSE = 0.01
 # The execution option that says that a transaction is going to write.
 WRITES = "justlens_writes"
 
@@ -38,7 +41,7 @@ def prepare_engine(engine: Engine) -> None:
     def _connected(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+        cursor.execute(_wait_up_to(BUSY_SECONDS))
         _use_write_ahead_log(cursor)
         # FULL: each commit is on the disk before it returns. NORMAL outlives kill -9 but not a
         # power cut, and a photo whose upload was answered exists nowhere else.
@@ -48,13 +51,45 @@ def prepare_engine(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
         writes = connection.get_execution_options().get(WRITES, False)
-        begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
         # By the driver itself: as a statement of SQLAlchemy it takes ten times as long, and every
         # transaction has one.
+        driver = driver_of(connection)
         try:
-            driver_of(connection).execute(begin)
+            if writes:
+                begin_to_write(driver)
+            else:
+                driver.execute("BEGIN")
         except sqlite3.OperationalError as error:
-            raise exc.OperationalError(begin, None, error) from error
+            raise exc.OperationalError("BEGIN", None, error) from error
+
+
+def begin_to_write(driver: sqlite3.Connection) -> None:
+    """Begin a transaction with the file's write lock, which another process may have.
+
+    SQLite's own waiting pauses for up to a tenth of a second, while a transaction of ours takes a
+    few milliseconds: two busy processes would wait for a lock that is free most of the time.
+
+    Raises:
+        sqlite3.OperationalError: it was not to be had in ``BUSY_SECONDS``.
+    """
+    began = time.monotonic()
+    driver.execute(_wait_up_to(0))
+    try:
+        while True:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                waited = time.monotonic() - began
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or waited > BUSY_SECONDS:
+                    raise
+            time.sleep(min(max(SHORTEST_PAUSE, waited / 10), LONGEST_PAUSE))
+    finally:
+        driver.execute(_wait_up_to(BUSY_SECONDS))
+
+
+def _wait_up_to(seconds: float) -> str:
+    return f"PRAGMA busy_timeout = {int(seconds * 1000)}"
 
 
 def driver_of(connection: Connection) -> sqlite3.Connection:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, event
 
-from pipeline.stores import group_commit
+from pipeline.stores import group_commit, sqlite
 from pipeline.stores.group_commit import GroupCommit, TurnTimeout
 
 Insert = Callable[[sqlite3.Connection], int]
@@ -123,9 +123,10 @@ def test_a_commit_that_fails_is_the_error_of_whose_writes_it_refused(numbers: Nu
     assert numbers.known() == [1, 3]
 
 
-def test_a_file_that_another_process_keeps_is_the_error_of_all(numbers: Numbers) -> None:
-    with numbers._engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA busy_timeout = 10")
+def test_a_file_that_another_process_keeps_is_the_error_of_all(
+    numbers: Numbers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
     other = sqlite3.connect(numbers.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with numbers.together.alone():
