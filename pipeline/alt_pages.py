@@ -4,7 +4,13 @@ from pipeline.records import AltTag
 from pipeline.stores import Stores
 
 
-def show_alt_text(stores: Stores, docid: str, product_id: int, generation: int) -> AltTag | None:
+def show_alt_text(
+    stores: Stores,
+    docid: str,
+    product_id: int,
+    generation: int,
+    stands: AltTag | None = None,
+) -> AltTag | None:
     """Bring the metadata and the cards of an image to what ``alttags`` says; returns that.
 
     Runs and people write there at the same time, and each brings it to the pages after that. What
@@ -12,11 +18,12 @@ def show_alt_text(stores: Stores, docid: str, product_id: int, generation: int) 
 
     Args:
         generation: of the photo; its pages are left alone when there is a newer one.
+        stands: what the row has said just now; it is read when not given.
     """
     shown = None
-    while (stands := stores.directory.alt_text(docid, product_id)) is not None:
-        if stands.alttag == shown:
-            break
+    stands = stands or stores.directory.alt_text(docid, product_id)
+    while stands is not None and stands.alttag != shown:
         shown = stands.alttag
         stores.documents.show_alt_text(docid, product_id, generation, shown)
+        stands = stores.directory.alt_text(docid, product_id)
     return stands

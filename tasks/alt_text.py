@@ -45,7 +45,7 @@ class AltText(StageTask):
                 score=score,
             )
         )
-        show_alt_text(here.stores, *run.fence)
+        show_alt_text(here.stores, *run.fence, stands)
         run.changes["state"] = ImageState.DONE
         return stands.alttag
 

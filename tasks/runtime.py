@@ -108,9 +108,14 @@ class Runtime:
         folder = fetch(self.stores.objects, name, self.settings.model_dir)
         return self._make("text", "onnx", folder=folder, identity=name)
 
-    def scorer(self) -> Scorer:
-        """The scorer for the vocabulary as it stands."""
-        return self._current_scorer(BASE, self.text_embeddings, self.image_text_embeddings)
+    def scorer(self, version: str = "") -> Scorer:
+        """The scorer for the vocabulary as it stands.
+
+        Args:
+            version: of the vocabulary, where it has been read just now.
+        """
+        texts, names = self.text_embeddings, self.image_text_embeddings
+        return self._current_scorer(BASE, texts, names, version)
 
     def rescorings(self) -> list[Rescoring]:
         """What writes images into the spaces of retrained text models, of each that is kept up.
@@ -171,9 +176,9 @@ class Runtime:
         return models.create(kind, name, weights=weights, threads=threads, **options)
 
     def _current_scorer(
-        self, space: str, text: TextEmbeddings, image_text: TextEmbeddings
+        self, space: str, text: TextEmbeddings, image_text: TextEmbeddings, version: str = ""
     ) -> Scorer:
-        version = self.stores.directory.vocabulary_version()
+        version = version or self.stores.directory.vocabulary_version()
         with self._lock:
             kept = self._scorers.get(space)
             if kept is None or kept[0] != version:

@@ -71,11 +71,10 @@ class Run:
         """(docid, product_id, generation), as fenced writes take them."""
         return self.image.docid, self.image.product_id, self.image.generation
 
-    @cached_property
+    @property
     def categories(self) -> list[Category]:
         """Those that the image's business is listed under, in order."""
-        docid = self.image.docid
-        return self.runtime.stores.directory.categories([docid]).get(docid, [])
+        return self._listing[0]
 
     @cached_property
     def business_name(self) -> str:
@@ -87,7 +86,11 @@ class Run:
     @cached_property
     def scorer(self) -> Scorer:
         """The scorer for the vocabulary as it stood when the run first asked."""
-        return self.runtime.scorer()
+        return self.runtime.scorer(self._listing[1])
+
+    @cached_property
+    def _listing(self) -> tuple[list[Category], str]:
+        return self.runtime.stores.directory.listing(self.image.docid)
 
     def write(self) -> bool:
         """Write what was found so far, for others to see; False where the image has moved on."""

@@ -93,6 +93,12 @@ _in_order = select(_categories).order_by(
 _READ_CATEGORIES = _in_order.where(_categories.c.docid.in_(bindparam("docids", expanding=True)))
 _READ_CATEGORIES_OF_ONE = _in_order.where(_categories.c.docid == bindparam("of_docid"))
 _READ_VERSION = select(_versions.c.number).where(_versions.c.name == bindparam("of_name"))
+_READ_LISTING = (
+    select(_versions.c.number, *_categories.c)
+    .join_from(_versions, _categories, _categories.c.docid == bindparam("of_docid"), isouter=True)
+    .where(_versions.c.name == bindparam("of_name"))
+    .order_by(_categories.c.is_hot.desc(), _categories.c.catid)
+)
 _READ_ALT_TEXT = select(_alttags).where(
     _alttags.c.docid == bindparam("of_docid"), _alttags.c.product_id == bindparam("of_product_id")
 )
@@ -160,6 +166,14 @@ class Directory(SqlStore):
             for portion in _portions(docids):
                 found.update(_read_categories(connection, portion))
         return found
+
+    def listing(self, docid: str) -> tuple[list[Category], str]:
+        """The categories of a business, in order, and the vocabulary's version; one short read."""
+        asked = {"of_name": _VOCABULARY, "of_docid": docid}
+        rows = self._database.read(_READ_LISTING, asked)
+        # Without a number nothing was ever listed.
+        listed = [_category(*row[1:]) for row in rows if row[1] is not None]
+        return listed, str(rows[0][0] if rows else 0)
 
     # vocabulary
 

@@ -64,6 +64,17 @@ class TestCategories:
         assert directory.vocabulary() == sorted(names)
 
 
+class TestListing:
+    def test_is_the_categories_in_order_with_the_version_of_all_names(self, directory):
+        assert directory.listing("B1") == ([], directory.vocabulary_version())
+        hot = Category(catid=9, name="Zoo", is_hot=True)
+        directory.save_many_categories({"B1": [SUSHI, BAR, hot], "B2": [BAR]})
+        version = directory.vocabulary_version()
+        assert directory.listing("B1") == (directory.categories(["B1"])["B1"], version)
+        assert directory.listing("B1")[0][0] == hot
+        assert directory.listing("nobody") == ([], version)
+
+
 class TestVocabulary:
     def test_holds_the_names_of_both_tables_once_and_sorted(self, directory):
         directory.add_vocabulary(["Sushi", "Ramen"])
