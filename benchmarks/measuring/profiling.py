@@ -77,7 +77,9 @@ def profiled(processes: Sequence[int], work: Callable[[], int]) -> dict[str, flo
                 raise NoProfile("py-spy has left no samples; it needs the right to trace processes")
             for line in path.read_text().splitlines():
                 stack, _, count = line.rpartition(" ")
-                samples[item_of(stack)] += int(count)
+                # A name may hold a line break.
+                if count.isdecimal():
+                    samples[item_of(stack)] += int(count)
     return {name: 1000 * samples[name] / RATE / done for name in (*ITEMS, OTHER)}
 
 

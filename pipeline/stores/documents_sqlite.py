@@ -439,9 +439,9 @@ _drop_relevance = delete(_relevance).where(_is_image(_relevance))
 _DROP_RELEVANCE = words(_drop_relevance)
 _DROP_RELEVANCE_IN_SPACE = words(_drop_relevance.where(_IN_SPACE))
 # The row of the image itself has its card, in every space.
-_SHOW_ALT_TEXT = f"""
+_SHOW_ALT_TEXT = """
 UPDATE imgrel SET card = json_set(card, '$.alt', :alt)
-WHERE docid = :of_docid AND product_id = :of_product_id AND catid = {ANY_CATEGORY}
+WHERE docid = :of_docid AND product_id = :of_product_id AND catid = 0
 """
 _SOME_OF_SPACE = (
     select(_relevance.c.docid)
