@@ -7,7 +7,7 @@ from celery import Celery
 from celery.canvas import Signature, _chain, _chord, group
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
-from pipeline.graph import STEPS, graph, image_of, message_for, next_stage
+from pipeline.graph import STEPS, graph, image_of, message_for, next_stage, stage_behind
 from pipeline.joins import join_backend
 from pipeline.queues import Lane, Stage, lane_queue, queue_of
 from pipeline.records import CatalogueImage, ImageMetadata, StageRecord
@@ -94,6 +94,17 @@ def test_a_message_says_which_generation_of_which_image() -> None:
     assert (message.docid, message.product_id, message.generation) == ("shop", 7, 3)
     assert message.force
     assert message.correlation_id == IMAGE.correlation_id
+
+
+def test_behind_a_stage_is_the_one_that_waits_for_nothing_else() -> None:
+    assert {stage: stage_behind(stage) for stage in Stage} == {
+        Stage.ENHANCE: Stage.UPDATE,
+        Stage.UPDATE: Stage.TAG,
+        Stage.TAG: None,
+        Stage.DESCRIBE: None,
+        Stage.SCORE: Stage.ALT_TEXT,
+        Stage.ALT_TEXT: None,
+    }
 
 
 def test_an_image_without_records_begins_with_the_first_stage() -> None:
