@@ -9,6 +9,7 @@ from pipeline.records import (
     ANY_CATEGORY,
     AltSource,
     CatalogueImage,
+    ImageMetadata,
     ImageState,
     ReviewState,
 )
@@ -28,7 +29,12 @@ def test_a_photo_goes_through_all_stages_and_comes_out_ranked(site: Site) -> Non
     site.take_in(3)
     site.until(lambda: site.states() == {ImageState.DONE: 3}, "three images are done")
 
-    metadata = site.stores.documents.metadata([("shop-1", 1)])["shop-1", 1]
+    def metadata_of_one() -> ImageMetadata:
+        return site.stores.documents.metadata([("shop-1", 1)])["shop-1", 1]
+
+    # Where a row and its metadata are two documents, the record of the last stage comes last.
+    site.until(lambda: len(metadata_of_one().stages) == len(Stage), "all stages are recorded")
+    metadata = metadata_of_one()
     assert sorted(metadata.stages) == sorted(stage.value for stage in Stage)
     assert {record.outcome for record in metadata.stages.values()} == {"done"}
     assert (metadata.flags.blurred, metadata.flags.watermarked) == (False, False)

@@ -33,6 +33,7 @@ from pipeline.records import (
 from pipeline.settings import Settings, settings
 from pipeline.stores import Stores, open_stores
 from tasks import app, stage
+from tasks.right_of_way import RightOfWay
 from tests.belongings import QUEUE, leave, left, letter_key
 from tests.pictures import encoded, plain
 from tests.shops import Outbox
@@ -295,7 +296,7 @@ class TestStagesInFlight:
         image = stores.documents.image("shop", 1)
         assert image is not None
         task = app.tasks[Stage.TAG.value]
-        here = SimpleNamespace(stores=stores, settings=chosen)
+        here = SimpleNamespace(stores=stores, settings=chosen, right_of_way=RightOfWay())
         queues = SimpleNamespace(withdraw=lambda queue, keys: len(keys))
         monkeypatch.setattr(stage, "ErrorQueues", lambda app: queues)
         monkeypatch.setattr(type(task), "inputs", lambda self, run: ())
