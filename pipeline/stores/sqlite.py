@@ -81,7 +81,9 @@ def begin_to_write(driver: sqlite3.Connection) -> None:
                 return
             except sqlite3.OperationalError as error:
                 waited = time.monotonic() - began
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or waited > BUSY_SECONDS:
+                # The lower byte: a log that another process recovers after a kill is busy, too.
+                is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not is_busy or waited > BUSY_SECONDS:
                     raise
             time.sleep(min(max(SHORTEST_PAUSE, waited / 10), LONGEST_PAUSE))
     finally:
