@@ -37,6 +37,10 @@ class Upload:
         self._future = threads.submit(self._run)
         self._said[0].wait(FOR_EVER)
 
+    @property
+    def is_over(self) -> bool:
+        return self._future.done()
+
     def _pause(self, number: int) -> None:
         self._said[number].set()
         self._steps[number].wait(FOR_EVER)
@@ -97,16 +101,21 @@ def test_a_run_of_the_bulk_lane_gives_way_amid_its_work(threads):
 def test_uploads_and_what_is_no_run_wait_for_nobody(threads):
     way = RightOfWay(FOR_EVER)
     uploads = [Upload(way, threads) for _ in range(3)]
-    threads.submit(way.give_way).result(FOR_EVER)
+    outside = threads.submit(way.give_way)
+    assert ended(outside)
+    assert not any(upload.is_over for upload in uploads), "all three work side by side"
     for upload in uploads:
         for number in range(3):
             upload.go_on(number)
+    assert all(upload.is_over for upload in uploads)
 
 
 def test_among_uploads_without_end_the_bulk_lane_goes_on(threads):
     way = RightOfWay(0.01)
     upload = Upload(way, threads)
-    threads.submit(bulk, way, way.give_way).result(FOR_EVER)
+    run = threads.submit(bulk, way, way.give_way)
+    run.result(FOR_EVER)
+    assert not upload.is_over, "the run ended beside the upload, not behind it"
     for number in range(3):
         upload.go_on(number)
 
