@@ -13,7 +13,7 @@ from cli.output import out as output
 from cli.output import print_json, progress
 from models.enhancer import checkpoints
 from models.enhancer.finetune import Finetuning, Losses, Recipe
-from models.enhancer.networks import TorchEnhancer
+from models.enhancer.networks import NetworkEnhancer
 from models.errors import ModelError
 from pipeline.errors import JustLensError, UndecodableImage
 from pipeline.imaging import decode
@@ -78,11 +78,11 @@ def finetune(
     output.print(f"  JUSTLENS_ENHANCER=path:{weights}", highlight=False, soft_wrap=True)
 
 
-def _start(name: str, chosen: Settings) -> TorchEnhancer:
+def _start(name: str, chosen: Settings) -> NetworkEnhancer:
     """The enhancer to start from; its weights as they are, without any interpolation."""
     plain = chosen.model_copy(update={"enhancer": name, "weak_denoise": ""})
     enhancer = Runtime(plain).model("enhancer")
-    if not isinstance(enhancer, TorchEnhancer):
+    if not isinstance(enhancer, NetworkEnhancer):
         raise JustLensError(f"{name} is not a network that can be trained here")
     return enhancer
 

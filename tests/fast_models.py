@@ -5,7 +5,7 @@ They are real backends behind the real interfaces: only what they compute is sim
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,8 @@ class FastEnhancer(Enhancer):
                 raise ValueError("this picture cannot be enhanced")
         return [image.repeat(scale, axis=0).repeat(scale, axis=1) for image in images]
 
-    def _enlarge(self, pixels: np.ndarray, scale: int) -> np.ndarray:
-        return pixels.repeat(scale, axis=1).repeat(scale, axis=2)
+    def _enlarge(self, passes: Iterable[np.ndarray], scale: int) -> Iterator[np.ndarray]:
+        return (pixels.repeat(scale, axis=1).repeat(scale, axis=2) for pixels in passes)
 
     def _load(self) -> Any:
         return None

@@ -8,7 +8,7 @@ import logging
 import threading
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,6 +79,11 @@ class Enhancer(Model):
         return 1
 
     @property
+    def threads_sharing(self) -> int:
+        """How many threads work on a tile each, side by side; 1: all of them on one pass."""
+        return 1
+
+    @property
     def removes_noise(self) -> bool:
         """Whether how much noise it removes was chosen, so that nothing else need remove it."""
         return False
@@ -111,10 +116,10 @@ class Enhancer(Model):
                 self._shrink(limits)
 
     @abstractmethod
-    def _enlarge(self, pixels: np.ndarray, scale: int) -> np.ndarray:
-        """One forward pass: uint8 (n, h, w, 3) to uint8 (n, h * scale, w * scale, 3).
+    def _enlarge(self, passes: Iterable[np.ndarray], scale: int) -> Iterator[np.ndarray]:
+        """Forward passes: each, uint8 (n, h, w, 3), in turn as uint8 (n, h * scale, w * scale, 3).
 
-        Raises `OutOfMemory` when it does not fit, with all that it took freed.
+        Raises `OutOfMemory` when one does not fit, with all that it took freed.
         """
 
     def _within(
@@ -122,22 +127,25 @@ class Enhancer(Model):
     ) -> list[np.ndarray]:
         padded = [self._pad(image) for image in images]
         by_shape: dict[tuple[int, int], list[_Piece]] = defaultdict(list)
+        threads = -(-self.threads_sharing // max(1, len(images)))
         for index, image in enumerate(padded):
             height, width = image.shape[:2]
-            for tile in plan(height, width, limits.tile, self.halo, self.multiple_of):
+            for tile in plan(height, width, limits.tile, self.halo, self.multiple_of, threads):
                 by_shape[tile.shape].append(_Piece(index, tile))
 
         enlarged = [
             np.empty((image.shape[0] * scale, image.shape[1] * scale, 3), dtype=np.uint8)
             for image in padded
         ]
-        for (height, width), pieces in by_shape.items():
+        passes: list[list[_Piece]] = []
+        # The largest first, so that threads that share them end together.
+        for (height, width), pieces in sorted(by_shape.items(), key=_pixels, reverse=True):
             fitting = max(1, min(self.tiles_per_pass, limits.pixels_per_pass // (height * width)))
-            for start in range(0, len(pieces), fitting):
-                batch = pieces[start : start + fitting]
-                pixels = np.stack([piece.tile.cut(padded[piece.image]) for piece in batch])
-                for piece, result in zip(batch, self._enlarge(pixels, scale), strict=True):
-                    piece.tile.put(result, enlarged[piece.image], scale)
+            passes += (pieces[at : at + fitting] for at in range(0, len(pieces), fitting))
+        results = self._enlarge((self._cut(batch, padded) for batch in passes), scale)
+        for batch, tiles in zip(passes, results, strict=True):
+            for piece, tile in zip(batch, tiles, strict=True):
+                piece.tile.put(tile, enlarged[piece.image], scale)
         return [
             result[: image.shape[0] * scale, : image.shape[1] * scale]
             for image, result in zip(images, enlarged, strict=True)
@@ -164,12 +172,18 @@ class Enhancer(Model):
                 self._found_limits = smaller
                 log.warning("out of memory: %s instead of %s from now on", smaller, limits)
 
-    def _count_pass(self) -> None:
+    def _cut(self, batch: Sequence[_Piece], images: Sequence[np.ndarray]) -> np.ndarray:
         with self._counting:
             self.forward_passes += 1
+        return np.stack([piece.tile.cut(images[piece.image]) for piece in batch])
 
     def _pad(self, image: np.ndarray) -> np.ndarray:
         bottom, right = (-side % self.multiple_of for side in image.shape[:2])
         if not (bottom or right):
             return image
         return np.pad(image, ((0, bottom), (0, right), (0, 0)), mode="edge")
+
+
+def _pixels(found: tuple[tuple[int, int], list[_Piece]]) -> int:
+    height, width = found[0]
+    return height * width

@@ -6,8 +6,11 @@ and safetensors.
 
 import io
 import pickle  # nosec B403
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from models.enhancer.architectures import ARCHITECTURES, Architecture, infer
 from models.errors import UnsuitableWeights, WeightsMissing
@@ -15,7 +18,7 @@ from models.errors import UnsuitableWeights, WeightsMissing
 if TYPE_CHECKING:
     import torch
 
-    State = dict[str, torch.Tensor]
+State = Mapping[str, np.ndarray]
 
 # What torch's reader raises at files that it did not write, cut ones among them. Of pickle only its
 # error is used: torch reads tensors, and runs nothing that a file names.
@@ -32,10 +35,16 @@ _UNREADABLE = (
 
 
 class Checkpoint(NamedTuple):
-    """Weights, float32 on the CPU, and the architecture that they fit."""
+    """Weights, float32, and the architecture that they fit."""
 
     architecture: Architecture
-    state: "State"
+    state: State
+
+    def tensors(self) -> "dict[str, torch.Tensor]":
+        """The weights as torch's networks take them."""
+        import torch
+
+        return {name: torch.from_numpy(value) for name, value in self.state.items()}
 
 
 def read(path: Path) -> Checkpoint:
@@ -44,8 +53,9 @@ def read(path: Path) -> Checkpoint:
     Raises `WeightsMissing` where there is no such file, and `UnsuitableWeights` where it is not of
     one of the known networks.
     """
-    state = {key: value.float() for key, value in _state(path).items()}
-    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    # Training on several GPUs puts "module." before every name.
+    state = {name.removeprefix("module."): value for name, value in _state(path).items()}
+    shapes = {key: value.shape for key, value in state.items()}
     architecture = infer(shapes)
     if architecture is None:
         known = ", ".join(kind.basicsr_name.removesuffix("_basicsr") for kind in ARCHITECTURES)
@@ -62,7 +72,7 @@ def build(checkpoint: Checkpoint, path: Path) -> "torch.nn.Module":
 
     network = basicsr_networks.build(checkpoint.architecture)
     try:
-        network.load_state_dict(checkpoint.state)
+        network.load_state_dict(checkpoint.tensors())
     except RuntimeError as error:
         raise UnsuitableWeights(
             f"{path} looks like {checkpoint.architecture}, but does not fit it: {error}"
@@ -87,33 +97,46 @@ def interpolate(strong: Checkpoint, weak: Checkpoint, strength: float) -> Checkp
     return Checkpoint(strong.architecture, state)
 
 
-def _state(path: Path) -> "State":
-    import torch
-
+def _state(path: Path) -> State:
     if not path.is_file():
         raise WeightsMissing(f"there is no file of weights {path}")
     try:
         content = path.read_bytes()
     except OSError as error:
         raise WeightsMissing(f"{path} cannot be read: {error}") from error
-    stored: Any
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load
-
-            stored = load(content)
-        else:
-            stored = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return _safetensors(content) if path.suffix == ".safetensors" else _pickled(content, path)
     except Exception as error:
         if isinstance(error, _UNREADABLE) or type(error).__module__.startswith("safetensors"):
             # torch's own words advise to run what the file holds.
             raise UnsuitableWeights(f"{path} is no file of weights, or a damaged one") from error
         raise
+
+
+def _safetensors(content: bytes) -> State:
+    """Without torch, which takes half a GiB, unless the weights are of a type that numpy lacks."""
+    from safetensors import numpy
+
+    try:
+        return {name: value.astype(np.float32) for name, value in numpy.load(content).items()}
+    except KeyError:
+        from safetensors import torch
+
+        return _arrays(torch.load(content))
+
+
+def _pickled(content: bytes, path: Path) -> State:
+    import torch
+
+    stored: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     if isinstance(stored, dict):
         stored = stored.get("params_ema", stored.get("params", stored))
     if not isinstance(stored, dict) or not all(
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in stored.items()
     ):
         raise UnsuitableWeights(f"{path} holds no state dict")
-    # Training on several GPUs puts this before every name.
-    return {key.removeprefix("module."): value for key, value in stored.items()}
+    return _arrays(stored)
+
+
+def _arrays(tensors: "Mapping[str, torch.Tensor]") -> State:
+    return {name: value.float().numpy() for name, value in tensors.items()}

@@ -192,7 +192,7 @@ class Finetuning:
         model = submodule("models.srgan_model").SRGANModel(self._options())
         if not step:
             for network in (model.net_g, model.net_g_ema):
-                network.load_state_dict(self._start.state)
+                network.load_state_dict(self._start.tensors())
             return model
         kept = self._kept(step)
 

@@ -1,32 +1,30 @@
-"""The enhancers that run on basicsr's networks in torch."""
+"""The enhancers that run basicsr's networks."""
 
+import ctypes
 import hashlib
 from abc import abstractmethod
+from collections.abc import Iterable, Iterator
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from models import artefacts
-from models.enhancer import Enhancer, architectures, checkpoints, layout
+from models.enhancer import Enhancer, architectures, checkpoints, fastest
 from models.enhancer.architectures import Architecture
 from models.enhancer.checkpoints import Checkpoint
-from models.errors import OutOfMemory, WeightsMissing
+from models.enhancer.runtimes import InTorch, Runtime
+from models.errors import WeightsMissing
 
 if TYPE_CHECKING:
     import torch
 
 
-class _Loaded(NamedTuple):
-    network: "torch.nn.Module"
-    device: "torch.device"
-    dtype: "torch.dtype"
-    layout: "torch.memory_format"
-
-
-class TorchEnhancer(Enhancer):
+class NetworkEnhancer(Enhancer):
     """A network on the GPU in half precision if there is one, else on the CPU in fp32.
+
+    On a CPU it runs in whichever runtime is the fastest on this machine.
 
     Parameters
     ----------
@@ -100,27 +98,28 @@ class TorchEnhancer(Enhancer):
     def _identity(self) -> str:
         """Of its own weights."""
 
-    def _load(self) -> _Loaded:
+    def _load(self) -> Runtime:
         checkpoint = self._checkpoint()
+        found = checkpoint.architecture
+        device = self._device or ("cuda" if _finds_a_gpu() else "cpu")
+        if device == "cpu":
+            # bfloat16 and half precision are several times slower than fp32 on most CPUs.
+            chosen = fastest.choose(
+                checkpoint, lambda: self._build(checkpoint), self.weights, self.threads
+            )
+            self.tile = chosen.tile_of_a_thread or found.tile
+            self.pixels_per_pass = found.pixels_per_pass
+            return chosen
+        network = self._build(checkpoint)
+        self.tile, self.pixels_per_pass = found.tile_on_gpu, found.pixels_per_pass_on_gpu
+        self._limit_gpu_memory(device)
+        return InTorch(network, found.scale, "channels_last", device, half=self._half)
 
+    def _build(self, checkpoint: Checkpoint) -> "torch.nn.Module":
         import torch
 
         torch.set_num_threads(self.threads)
-        device = torch.device(self._device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        network = checkpoints.build(checkpoint, self.file)
-        found = checkpoint.architecture
-        if device.type == "cuda":
-            self.tile, self.pixels_per_pass = found.tile_on_gpu, found.pixels_per_pass_on_gpu
-            self._limit_gpu_memory(device)
-            dtype = torch.float16 if self._half else torch.float32
-            chosen = torch.channels_last
-        else:
-            self.tile, self.pixels_per_pass = found.tile, found.pixels_per_pass
-            # bfloat16 and half precision are several times slower than fp32 on most CPUs.
-            dtype = torch.float32
-            chosen = layout.fastest(network, found, self.weights)
-        network.to(device, dtype).to(memory_format=chosen)
-        return _Loaded(network, device, dtype, chosen)
+        return checkpoints.build(checkpoint, self.file)
 
     def _checkpoint(self) -> Checkpoint:
         own = checkpoints.read(self.file)
@@ -128,47 +127,26 @@ class TorchEnhancer(Enhancer):
             return own
         return checkpoints.interpolate(own, checkpoints.read(self._weak_denoise), self._strength)
 
-    def _limit_gpu_memory(self, device: "torch.device") -> None:
+    def _limit_gpu_memory(self, device: str) -> None:
         import torch
 
         if self._gpu_memory:
             # "cuda" alone means the current one, which this function does not look up by itself.
-            index = torch.cuda.current_device() if device.index is None else device.index
+            index = torch.device(device).index
+            index = torch.cuda.current_device() if index is None else index
             total = torch.cuda.get_device_properties(index).total_memory / 2**30
             torch.cuda.set_per_process_memory_fraction(min(1.0, self._gpu_memory / total), index)
 
-    def _enlarge(self, pixels: np.ndarray, scale: int) -> np.ndarray:
-        import torch
+    @property
+    def threads_sharing(self) -> int:
+        return self.threads if self.load().tile_of_a_thread else 1
 
-        try:
-            return self._forward(pixels, scale)
-        except torch.cuda.OutOfMemoryError as error:
-            cause = str(error)
-        # Outside the except block: the error's traceback holds on to what filled the memory.
-        torch.cuda.empty_cache()
-        count, height, width = pixels.shape[:3]
-        raise OutOfMemory(f"{count} tiles of {height}x{width} px do not fit: {cause}")
-
-    def _forward(self, pixels: np.ndarray, scale: int) -> np.ndarray:
-        import torch
-
-        network, device, dtype, chosen = self.load()
-        self._count_pass()
-        with torch.inference_mode():
-            batch = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2)
-            result = network(batch.to(dtype, memory_format=chosen).div_(255))
-            if scale != self.architecture.scale:
-                # What the compact family's own x2 and x3 models do after the same network.
-                result = torch.nn.functional.interpolate(
-                    result,
-                    size=(pixels.shape[1] * scale, pixels.shape[2] * scale),
-                    mode="bicubic",
-                )
-            result = result.clamp_(0, 1).mul_(255).round_().to(torch.uint8)
-            return result.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    def _enlarge(self, passes: Iterable[np.ndarray], scale: int) -> Iterator[np.ndarray]:
+        runtime: Runtime = self.load()
+        return runtime.enlarge(passes, scale)
 
 
-class PackagedEnhancer(TorchEnhancer):
+class PackagedEnhancer(NetworkEnhancer):
     """A network whose weights an installed package carries."""
 
     artefact: ClassVar[str]
@@ -222,7 +200,7 @@ class X4PlusAnime(PackagedEnhancer):
     packaged = architectures.RRDB(features=64, blocks=6, scale=4)
 
 
-class FromFile(TorchEnhancer):
+class FromFile(NetworkEnhancer):
     """Weights of an operator's own: an official `.pth`, a plain state dict, or safetensors.
 
     Which network it is follows from the weights, its identity from the file's content.
@@ -250,6 +228,18 @@ class FromFile(TorchEnhancer):
     @property
     def _identity(self) -> str:
         return f"{self.name}@{self.version}.{digest(self._file)}"
+
+
+def _finds_a_gpu() -> bool:
+    """Whether torch sees one; it is asked only where there is a driver, and else not imported."""
+    if not Path("/dev/kfd").exists():
+        try:
+            ctypes.CDLL("libcuda.so.1")
+        except OSError:
+            return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 @cache

@@ -93,14 +93,17 @@ def test_tiles_of_any_network_show_no_seam(
     assert difference(tiled, whole) <= 1
 
 
-@pytest.mark.parametrize("form", ["params", "params_ema", "plain", "parallel", "safetensors"])
+@pytest.mark.parametrize(
+    "form", ["params", "params_ema", "plain", "parallel", "safetensors", "parallel safetensors"]
+)
 def test_every_form_of_a_file_gives_the_same_weights(
     form: str, tmp_path: Path, compact, models_folder: Path
 ) -> None:
-    state = dict(read(compact.file).state)
-    path = tmp_path / f"weights.{'safetensors' if form == 'safetensors' else 'pth'}"
-    if form == "safetensors":
-        save_file(state, str(path))
+    state = read(compact.file).tensors()
+    path = tmp_path / f"weights.{'safetensors' if 'safetensors' in form else 'pth'}"
+    if "safetensors" in form:
+        before = "module." if "parallel" in form else ""
+        save_file({f"{before}{key}": value for key, value in state.items()}, str(path))
     else:
         worse = {key: torch.zeros_like(value) for key, value in state.items()}
         contents = {
@@ -112,14 +115,23 @@ def test_every_form_of_a_file_gives_the_same_weights(
         torch.save(contents[form], path)
     found = read(path)
     assert found.architecture == Compact(features=64, blocks=16, scale=4)
-    assert all(torch.equal(found.state[key], value) for key, value in state.items())
+    assert all(torch.equal(found.tensors()[key], value) for key, value in state.items())
+
+
+def test_weights_in_bfloat16_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    state = {key: value.bfloat16() for key, value in network(SMALL[0]).state_dict().items()}
+    save_file(state, str(path))
+    found = read(path)
+    assert found.architecture == SMALL[0]
+    assert all(torch.equal(found.tensors()[key], value.float()) for key, value in state.items())
 
 
 def test_packaged_weights_and_the_same_in_a_file_enhance_alike(
     compact, tmp_path: Path, models_folder: Path, cat: np.ndarray
 ) -> None:
     path = tmp_path / "weights.pth"
-    torch.save({"params_ema": read(compact.file).state}, path)
+    torch.save({"params_ema": read(compact.file).tensors()}, path)
     photo = np.ascontiguousarray(cat[100:140, 100:150])
     assert difference(enhancer(path, models_folder)([photo], 4)[0], compact([photo], 4)[0]) <= 1
 

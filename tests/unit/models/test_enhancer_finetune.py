@@ -75,7 +75,7 @@ def test_every_step_is_recorded_and_the_result_is_an_enhancer(
     assert tuned.architecture == SMALL[1]
     assert tuned([cat[:20, :30]], 2)[0].shape == (40, 60, 3)
     trained = torch.load(run.weights, weights_only=True)["params"]
-    assert any(not torch.equal(trained[key], value) for key, value in read(start).state.items())
+    assert any(not torch.equal(trained[key], value) for key, value in read(start).tensors().items())
 
 
 def test_training_brings_the_results_nearer_to_the_photos(

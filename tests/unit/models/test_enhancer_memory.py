@@ -1,5 +1,6 @@
 """An image of any size within the memory there is."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from models.enhancer import architectures, layout
+from models.enhancer import architectures, checkpoints, fastest
 from models.enhancer.networks import Compact
+from models.enhancer.runtimes import InNcnn, InTorch, Runtime
 from models.errors import OutOfMemory
-from tests.unit.models.test_enhancer_checkpoints import SMALL, enhancer, network, stored
+from tests.unit.models.test_enhancer_checkpoints import (
+    SMALL,
+    difference,
+    enhancer,
+    stored,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 GIB = 2**30
@@ -34,10 +41,17 @@ class SmallDevice(torch.nn.Module):
 
 
 def on_a_small_device(enhancer: Compact, pixels: int) -> SmallDevice:
-    loaded = enhancer.load()
-    device = SmallDevice(loaded.network, pixels)
-    enhancer._loaded = loaded._replace(network=device)
+    network = checkpoints.build(checkpoints.read(enhancer.file), enhancer.file)
+    device = SmallDevice(network, pixels)
+    run_in(enhancer, InTorch(device, enhancer.architecture.scale, "contiguous_format"))
     return device
+
+
+def run_in(enhancer: Compact, runtime: Runtime) -> None:
+    """Takes this runtime, whichever is the fastest here."""
+    enhancer.load()
+    enhancer._loaded = runtime
+    enhancer.tile = runtime.tile_of_a_thread or enhancer.architecture.tile
 
 
 def test_out_of_memory_tiles_are_halved_and_the_image_goes_on(weights, compact, coffee) -> None:
@@ -131,19 +145,92 @@ with Image.open("{tmp_path}/calm.jpg") as calm:
     assert used < 3 * GIB
 
 
-def test_the_faster_layout_is_measured_once_and_kept(tmp_path: Path, monkeypatch) -> None:
-    architecture = SMALL[0]
-    made = network(architecture)
-    fastest = layout.fastest(made, architecture, tmp_path)
-    assert fastest in (torch.channels_last, torch.contiguous_format)
-    (kept,) = (tmp_path / "cpu-layouts").iterdir()
-    slower = {"contiguous_format": "channels_last", "channels_last": "contiguous_format"}
-    name = str(fastest).removeprefix("torch.")
-    kept.write_text(
-        kept.read_text().replace(f'"fastest": "{name}"', f'"fastest": "{slower[name]}"')
+def test_the_fastest_runtime_is_measured_once_and_kept(tmp_path: Path, monkeypatch) -> None:
+    path = stored(tmp_path, SMALL[0])
+    checkpoint = checkpoints.read(path)
+
+    def choose() -> Runtime:
+        return fastest.choose(
+            checkpoint, lambda: checkpoints.build(checkpoint, path), tmp_path, threads=2
+        )
+
+    choose()
+    (kept,) = (tmp_path / "cpu-runtimes").iterdir()
+    found = json.loads(kept.read_text())
+    assert found["fastest"] == min(found["seconds"], key=found["seconds"].get)
+    assert len(found["seconds"]) == 3
+    monkeypatch.setattr(fastest, "measure", lambda *_: pytest.fail("measured again"))
+    for name, kind in (("ncnn", InNcnn), ("torch channels_last", InTorch)):
+        kept.write_text(json.dumps(found | {"fastest": name}))
+        assert isinstance(choose(), kind)
+
+
+@pytest.mark.parametrize("architecture", SMALL, ids=str)
+def test_only_compact_networks_are_tried_in_ncnn(tmp_path: Path, architecture) -> None:
+    path = stored(tmp_path, architecture)
+    checkpoint = checkpoints.read(path)
+    fastest.choose(checkpoint, lambda: checkpoints.build(checkpoint, path), tmp_path, threads=1)
+    (kept,) = (tmp_path / "cpu-runtimes").iterdir()
+    tried = json.loads(kept.read_text())["seconds"]
+    assert ("ncnn" in tried) == isinstance(architecture, architectures.Compact)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_photo_comes_out_the_same_in_torch_and_in_ncnn(weights, coffee, scale) -> None:
+    # Sizes that are cut and sizes that are not, some together in a pass.
+    photos = [coffee[:120, :90], coffee[60:180, 100:190], coffee[100:340, 100:420], coffee[:1, :1]]
+    path = Compact(weights=weights, threads=2).file
+    checkpoint = checkpoints.read(path)
+    runtimes = (
+        InTorch(checkpoints.build(checkpoint, path), 4, "contiguous_format"),
+        InNcnn(checkpoint, 2),
     )
-    monkeypatch.setattr(layout, "measure", lambda _: pytest.fail("measured again"))
-    assert layout.fastest(made, architecture, tmp_path) is not fastest
+    found = []
+    for runtime in runtimes:
+        enhancer = Compact(weights=weights, threads=2, device="cpu", tile=200)
+        run_in(enhancer, runtime)
+        found.append(enhancer(photos, scale))
+    for in_torch, in_ncnn in zip(*found, strict=True):
+        assert difference(in_torch, in_ncnn) <= 1
+
+
+def test_threads_of_ncnn_share_a_single_photo_and_take_one_each_of_several(
+    weights, coffee, monkeypatch
+) -> None:
+    enhancer = Compact(weights=weights, threads=2, device="cpu")
+    run_in(enhancer, InNcnn(checkpoints.read(enhancer.file), 2))
+    tiles = []
+    compute = InNcnn._tile
+    monkeypatch.setattr(
+        InNcnn, "_tile", lambda *given: tiles.append(given[1].shape) or compute(*given)
+    )
+    enhancer([coffee[:160, :240]], 4)
+    assert sorted(tiles) == [(160, 140, 3)] * 2
+    tiles.clear()
+    enhancer([coffee[:160, :240], coffee[:240, :160]], 4)
+    assert sorted(tiles) == [(160, 240, 3), (240, 160, 3)]
+
+
+def test_torch_is_not_imported_where_ncnn_was_found_the_fastest(weights, tmp_path: Path) -> None:
+    path = Compact(weights=weights, threads=2).file
+    checkpoint = checkpoints.read(path)
+    fastest.choose(checkpoint, lambda: checkpoints.build(checkpoint, path), tmp_path, threads=2)
+    (kept,) = (tmp_path / "cpu-runtimes").iterdir()
+    kept.write_text(json.dumps(json.loads(kept.read_text()) | {"fastest": "ncnn"}))
+    peak(
+        f"""
+import sys
+import numpy as np
+import models
+enhancer = models.create(
+    "enhancer", "path:{path}", weights="{tmp_path}", threads=2, device="cpu"
+)
+(result,) = enhancer([np.zeros((50, 60, 3), np.uint8)], 4)
+assert result.shape == (200, 240, 3)
+assert "torch" not in sys.modules
+""",
+        tmp_path,
+    )
 
 
 def test_a_folder_that_cannot_be_written_to_costs_only_a_measurement(tmp_path: Path) -> None:

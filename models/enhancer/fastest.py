@@ -1,0 +1,127 @@
+"""Which runtime, and which memory layout in it, runs a network fastest on this machine's CPU.
+
+It depends on the processor, on the versions and on the network, so it is measured: once, for a
+fraction of a second or a few, and kept beside the weights. Reduced precision is not in the choice:
+bfloat16 is several times slower on most CPUs, and its results are others.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.enhancer.architectures import Compact
+from models.enhancer.checkpoints import Checkpoint
+from models.enhancer.runtimes import InNcnn, InTorch, Runtime
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+SIDE = 64
+"""Of a tile that is measured, px; enough to tell torch's layouts apart."""
+SIDE_BESIDE_NCNN = 192
+"""ncnn is at its best with tiles that a processor's cache holds, which those of photos are not."""
+ROUNDS = 2
+
+
+Candidates = dict[str, Callable[[], Runtime]]
+
+
+def choose(
+    checkpoint: Checkpoint, build: Callable[[], "torch.nn.Module"], weights: Path, threads: int
+) -> Runtime:
+    """The fastest runtime, as found before on a machine of this kind or measured now.
+
+    `build` makes the checkpoint's network in torch, which is not imported where another runtime was
+    found to be the fastest. `weights` is the folder of artefacts.
+    """
+    situation = {
+        "architecture": str(checkpoint.architecture),
+        "versions": {name: version(name) for name in ("torch", "ncnn")},
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+    }
+    digest = hashlib.sha256(json.dumps(situation, sort_keys=True).encode()).hexdigest()[:16]
+    path = weights / "cpu-runtimes" / f"{digest}.json"
+    candidates = _candidates(checkpoint, cache(build), threads)
+    try:
+        make = candidates[json.loads(path.read_text())["fastest"]]
+    except (OSError, ValueError, LookupError):
+        seconds = measure(candidates, checkpoint.architecture.scale, threads)
+        name = min(seconds, key=seconds.__getitem__)
+        _keep(path, {"fastest": name, "seconds": seconds, **situation})
+        make = candidates[name]
+    return make()
+
+
+def _candidates(
+    checkpoint: Checkpoint, build: Callable[[], "torch.nn.Module"], threads: int
+) -> Candidates:
+    architecture = checkpoint.architecture
+    found: Candidates = {
+        f"torch {layout}": partial(_in_torch, build, architecture.scale, layout)
+        for layout in ("contiguous_format", "channels_last")
+    }
+    if isinstance(architecture, Compact):
+        found["ncnn"] = cache(partial(InNcnn, checkpoint, threads))
+    return found
+
+
+def _in_torch(build: Callable[[], "torch.nn.Module"], scale: int, layout: str) -> Runtime:
+    return InTorch(build(), scale, layout)
+
+
+def measure(candidates: Candidates, scale: int, threads: int) -> dict[str, float]:
+    """Seconds that each takes for a few tiles: the best of a few rounds, taking turns, after one to
+    warm up."""
+    # As many tiles as threads where a runtime gives each one of its own.
+    count, side = (threads, SIDE_BESIDE_NCNN) if "ncnn" in candidates else (1, SIDE)
+    tile = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
+    tiles = [tile] * count
+    seconds = dict.fromkeys(candidates, float("inf"))
+    for number in range(ROUNDS + 1):
+        for name, make in candidates.items():
+            # torch's share the network, which is brought into the layout that is timed.
+            runtime = make()
+            began = time.perf_counter()
+            for _ in runtime.enlarge(tiles, scale):
+                pass
+            if number:
+                seconds[name] = min(seconds[name], time.perf_counter() - began)
+    return seconds
+
+
+def _processor() -> str:
+    """The processor's model, as the system names it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    named = ("vendor_id", "cpu family", "model", "model name", "CPU implementer", "CPU part")
+    fields = (line.partition(":") for line in lines)
+    found = [value.strip() for name, _, value in fields if name.strip() in named]
+    return " ".join(found) or platform.machine()
+
+
+def _keep(path: Path, finding: dict[str, object]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            json.dump(finding, file)
+        Path(file.name).replace(path)
+    except OSError as error:
+        # A folder that only others may write to: the next process measures again.
+        log.info("the runtime found fastest cannot be kept: %s", error)
