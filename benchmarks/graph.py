@@ -257,7 +257,7 @@ def transactions(steps: Sequence[Step]) -> Transactions:
             found = [one for one in open_.pop(store, []) if one["verb"] in STATEMENTS]
             if found:
                 whole.append((store, found))
-        elif store in open_ or store == "server":
+        elif store in open_ or (store == "server" and not step["alone"]):
             # A server begins by itself.
             open_.setdefault(store, []).append({"answer": 0, **step})
         elif verb in STATEMENTS:

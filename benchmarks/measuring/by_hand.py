@@ -91,7 +91,7 @@ class SqliteFile:
 
 
 class Server:
-    """MySQL or MariaDB, with a connection to each thread."""
+    """MySQL or MariaDB, with two connections to each thread: for transactions and for the rest."""
 
     write = "INSERT INTO results VALUES (%s, %s, %s) ON DUPLICATE KEY UPDATE body = VALUES(body)"
 
@@ -101,31 +101,42 @@ class Server:
 
     def prepare(self, sizes: Sequence[int]) -> None:
         """Make the tables, and an answer of each size."""
-        with self._connection.cursor() as cursor:
+        with self._transactions.cursor() as cursor:
             for statement in ROWS.format(blob="MEDIUMTEXT").split(";"):
                 cursor.execute(statement)
             for size in sizes:
                 cursor.execute("REPLACE INTO answers VALUES (%s, %s)", (size, "x" * size))
-        self._connection.commit()
+        self._transactions.commit()
 
     @property
-    def _connection(self) -> Any:
-        if not hasattr(self._thread, "connection"):
-            url = self._url
-            self._thread.connection = pymysql.connect(
-                host=url.host,
-                port=url.port or 3306,
-                user=url.username,
-                password=url.password or "",
-                database=url.database,
-                charset="utf8mb4",
-                init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-            )
-        return self._thread.connection
+    def _transactions(self) -> Any:
+        if not hasattr(self._thread, "transactions"):
+            self._thread.transactions = self._connect(autocommit=False)
+        return self._thread.transactions
+
+    @property
+    def _reads(self) -> Any:
+        if not hasattr(self._thread, "reads"):
+            self._thread.reads = self._connect(autocommit=True)
+        return self._thread.reads
+
+    def _connect(self, *, autocommit: bool) -> Any:
+        url = self._url
+        return pymysql.connect(
+            host=url.host,
+            port=url.port or 3306,
+            user=url.username,
+            password=url.password or "",
+            database=url.database,
+            charset="utf8mb4",
+            autocommit=autocommit,
+            init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        )
 
     def transaction(self, steps: Sequence[Step], image: int) -> None:
-        """One transaction."""
-        connection = self._connection
+        """One transaction; what only reads once needs none."""
+        is_read = [step["verb"] for step in steps] == ["SELECT"]
+        connection = self._reads if is_read else self._transactions
         with connection.cursor() as cursor:
             for step in steps:
                 match step["verb"]:
@@ -136,7 +147,8 @@ class Server:
                         cursor.execute(self.write, (step["number"], image, "x" * step["size"]))
                     case "DELETE":
                         cursor.execute(DELETE.format("%s", "%s"), (step["number"], image))
-        connection.commit()
+        if not is_read:
+            connection.commit()
 
 
 class Folder:

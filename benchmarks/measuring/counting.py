@@ -85,7 +85,9 @@ _read = pymysql.connections.Connection._read_query_result
 def _sent(connection: Any, command: int, statement: Any) -> Any:
     text = statement if isinstance(statement, str) else bytes(statement).decode(errors="replace")
     verb = text.split(None, 1)[0].upper() if text.strip() else "PING"
-    _note(store="server", verb=verb, size=len(text))
+    # What a server commits by itself.
+    alone = connection.get_autocommit()
+    _note(store="server", verb=verb, size=len(text), alone=alone)
     return _send(connection, command, statement)
 
 

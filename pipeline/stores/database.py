@@ -36,6 +36,7 @@ from pipeline.errors import ConfigurationError, DiskFull, StoreUnavailable
 from pipeline.stores import mysql, sqlite
 from pipeline.stores.group_commit import GroupCommit, TurnTimeout
 from pipeline.stores.portable import Portable, Row
+from pipeline.stores.short_reads import ShortReads
 
 RELATIONAL_SETTING = "JUSTLENS_RELATIONAL_URL"
 EVENTS_SETTING = "JUSTLENS_EVENTS_URL"
@@ -98,7 +99,7 @@ class Database:
             yield connection
 
     def read(self, statement: Select[Any], parameters: Mapping[str, Any]) -> list[Any]:
-        """The rows of one statement of those that are made once; on SQLite as its driver has them.
+        """The rows of one statement of those that are made once, as the driver has them.
 
         Raises:
             StoreUnavailable: the database cannot be reached or is too busy.
@@ -106,8 +107,8 @@ class Database:
         """
         if self.is_embedded:
             return self.rows(sqlite.words(statement), parameters)
-        with self.reading() as connection:
-            return list(connection.execute(statement, parameters))
+        with self._store_errors():
+            return self._short_reads(mysql.words(statement), parameters)
 
     def rows(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """What one statement in the words of SQLite's driver reads, as the driver gives it.
@@ -236,12 +237,14 @@ class Database:
 
     def close(self) -> None:
         """Close all connections that are not in use; the next use opens new ones."""
+        self._short_reads.close()
         if self._engine is not None:
             self._engine.dispose()
 
     def _start_afresh(self) -> None:
         self._engine: Engine | None = None
         self._making = threading.Lock()
+        self._short_reads = ShortReads(self._connected, POOL_SIZE)
         # SQLite has one writer at a time and lets the others poll with growing pauses: the threads
         # of one process write together instead.
         self._together = GroupCommit(
@@ -277,6 +280,8 @@ class Database:
                 self._setting,
                 pool_pre_ping=True,
                 pool_recycle=POOL_RECYCLE_SECONDS,
+                # Every transaction of ours has been ended: a round trip less.
+                pool_reset_on_return=None,
                 **pool,
             )
         try:

@@ -5,9 +5,11 @@ the gaps that the servers' default locks beside rows, writers wait for each othe
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, exc
+from sqlalchemy.dialects.mysql import dialect
 from sqlalchemy.engine import URL
 
 from pipeline.errors import ConfigurationError
@@ -77,6 +79,12 @@ def make_engine(url: URL, setting: str, **options: Any) -> Engine:
             raise ConfigurationError(f"{setting}, its options: {error}") from error
 
     return engine
+
+
+@cache
+def words(statement: Any) -> str:
+    """A statement as the driver takes it, with its parameters by name; see ``sqlite.words``."""
+    return str(statement.compile(dialect=dialect(paramstyle="pyformat")))
 
 
 def what_to_do(error: exc.DBAPIError, url: URL, setting: str) -> str:

@@ -5,18 +5,20 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pymysql
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, bindparam, func, make_url, select, text
 
 from pipeline.errors import ConfigurationError, StoreUnavailable
 from pipeline.records import AltTag, Category
-from pipeline.stores import database, migrations, relational
+from pipeline.stores import database, migrations, relational, short_reads
 from pipeline.stores.api_keys import KEY_TABLES
 from pipeline.stores.database import Database
 from pipeline.stores.events import EVENT_TABLES
@@ -230,6 +232,53 @@ class TestConnections:
                 Directory(address).check()
 
 
+class TestShortReads:
+    def test_on_connections_that_the_server_has_closed_are_made_again(
+        self, mysql_server, mysql_url, tables
+    ):
+        read_side_by_side(tables)
+        kill_all(mysql_server, mysql_url)
+        read_side_by_side(tables)
+
+    def test_are_one_round_trip(self, directory, monkeypatch):
+        directory.save_alt_text(alt())
+        directory.alt_text("B1", 7)
+        asked = []
+        execute = pymysql.connections.Connection._execute_command
+
+        def counted(connection: Any, command: int, statement: Any) -> Any:
+            asked.append(statement)
+            return execute(connection, command, statement)
+
+        monkeypatch.setattr(pymysql.connections.Connection, "_execute_command", counted)
+        directory.alt_text("B1", 7)
+        assert len(asked) == 1
+
+    def test_see_what_was_written_since_the_last_one(self, mysql_url, directory):
+        other = Directory(mysql_url)
+        for words in ("a", "b", "c"):
+            other.save_alt_text(alt(alttag=words))
+            assert directory.alt_text("B1", 7) == other.alt_texts_of([("B1", 7)])["B1", 7]
+        other.close()
+
+    def test_use_no_connection_that_was_idle_for_long(self, tables, monkeypatch):
+        mine = select(func.connection_id())
+        first = tables.read(mine, {})
+        assert tables.read(mine, {}) == first
+        monkeypatch.setattr(short_reads, "LONGEST_IDLE_SECONDS", 0.0)
+        assert tables.read(mine, {}) != first
+
+    def test_keep_a_few_connections(self, mysql_server, mysql_url, tables):
+        read_side_by_side(tables, 2 * database.POOL_SIZE)
+        assert len(connections(mysql_server, mysql_url)) <= database.POOL_SIZE
+        tables.close()
+        assert not connections(mysql_server, mysql_url)
+
+    def test_of_a_database_without_tables_name_the_command_that_makes_them(self, mysql_url):
+        with pytest.raises(ConfigurationError, match="justlens setup"):
+            Directory(mysql_url).alt_text("B1", 7)
+
+
 class TestSettings:
     @pytest.mark.parametrize("parts", [{"password": "s3cr3t"}, {"database": "not_ours"}])
     def test_that_the_server_refuses_say_how_to_let_them_in(self, mysql_url, parts):
@@ -315,11 +364,24 @@ def connection_id(below: Database) -> int:
         return int(connection.execute(text("SELECT CONNECTION_ID()")).scalar_one())
 
 
+def connections(server: mariadb.Server, url: str) -> list[int]:
+    """The connections of a database."""
+    mine = f"SELECT id FROM information_schema.processlist WHERE db = '{make_url(url).database}'"
+    return [number for (number,) in server.execute(mine)]
+
+
 def kill_all(server: mariadb.Server, url: str) -> None:
     """Close the connections of a database from the server's side."""
-    mine = f"SELECT id FROM information_schema.processlist WHERE db = '{make_url(url).database}'"
-    for (number,) in server.execute(mine):
+    for number in connections(server, url):
         server.execute(f"KILL {number}")
+
+
+def read_side_by_side(below: Database, readers: int = 4) -> None:
+    """Short reads that are under way at the same time, each on a connection of its own."""
+    pause = select(func.sleep(bindparam("seconds")))
+    with ThreadPoolExecutor(readers) as pool:
+        rows = pool.map(lambda _: below.read(pause, {"seconds": 0.3}), range(readers))
+        assert list(rows) == [[(0,)]] * readers
 
 
 def deadlock(below: Database, directory: Directory) -> list["Work"]:
