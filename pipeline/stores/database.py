@@ -1,5 +1,6 @@
 """A SQL database that threads share and that survives a fork."""
 
+import math
 import os
 import random
 import sqlite3
@@ -35,8 +36,8 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from pipeline.errors import ConfigurationError, DiskFull, StoreUnavailable
 from pipeline.stores import mysql, sqlite
 from pipeline.stores.group_commit import GroupCommit, TurnTimeout
+from pipeline.stores.kept import Kept, ShortReads
 from pipeline.stores.portable import Portable, Row
-from pipeline.stores.short_reads import ShortReads
 
 RELATIONAL_SETTING = "JUSTLENS_RELATIONAL_URL"
 EVENTS_SETTING = "JUSTLENS_EVENTS_URL"
@@ -45,6 +46,7 @@ POOL_SIZE = 8
 POOL_OVERFLOW = 32
 # Servers and firewalls drop connections that were idle for long.
 POOL_RECYCLE_SECONDS = 1800
+LONGEST_IDLE_SECONDS = 60.0
 DEADLOCK_TRIES = 5
 DEADLOCK_PAUSE_SECONDS = 0.05
 # Rows of a table that is read from end to end, at a time.
@@ -99,30 +101,24 @@ class Database:
             yield connection
 
     def read(self, statement: Select[Any], parameters: Mapping[str, Any]) -> list[Any]:
-        """The rows of one statement of those that are made once, as the driver has them.
+        """The rows of one statement of those that are made once, as the driver gives them.
 
         Raises:
             StoreUnavailable: the database cannot be reached or is too busy.
             ConfigurationError: see ``reading``.
         """
-        if self.is_embedded:
-            return self.rows(sqlite.words(statement), parameters)
-        with self._store_errors():
-            return self._short_reads(mysql.words(statement), parameters)
+        words = sqlite.words if self.is_embedded else mysql.words
+        return self.rows(words(statement), parameters)
 
     def rows(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """What one statement in the words of SQLite's driver reads, as the driver gives it.
+        """What one statement in the driver's words reads, as the driver gives it.
 
         Raises:
             StoreUnavailable: the database cannot be reached or is too busy.
+            ConfigurationError: see ``reading``.
         """
         with self._store_errors():
-            connection = self._connected().raw_connection()
-            try:
-                driver: Any = connection.driver_connection
-                return driver.execute(statement, parameters).fetchall()
-            finally:
-                connection.close()
+            return self._short_reads(statement, parameters)
 
     def walk(self, query: Select[Any], after: Mapping[str, Any]) -> Iterator[SqlRow[Any]]:
         """All rows of a query, in short reads of a page each, so that no writer has to wait.
@@ -237,20 +233,31 @@ class Database:
 
     def close(self) -> None:
         """Close all connections that are not in use; the next use opens new ones."""
-        self._short_reads.close()
+        for kept in (self._readers, self._writer):
+            kept.close()
         if self._engine is not None:
             self._engine.dispose()
 
     def _start_afresh(self) -> None:
         self._engine: Engine | None = None
         self._making = threading.Lock()
-        self._short_reads = ShortReads(self._connected, POOL_SIZE)
+        longest = math.inf if self.is_embedded else LONGEST_IDLE_SECONDS
+        self._readers = Kept(self._new_connection, POOL_SIZE, longest)
+        self._short_reads = ShortReads(self._connected, self._readers)
         # SQLite has one writer at a time and lets the others poll with growing pauses: the threads
         # of one process write together instead.
-        self._together = GroupCommit(
-            lambda: self._connected().raw_connection(), sqlite.BUSY_SECONDS
-        )
+        self._writer = Kept(self._new_connection, 1, math.inf)
+        self._together = GroupCommit(self._writer.one, sqlite.BUSY_SECONDS)
         self._is_paused = False
+
+    def _new_connection(self) -> Any:
+        """One of the driver, on which no transaction begins by itself; its user closes it."""
+        connection = self._connected().raw_connection()
+        driver: Any = connection.driver_connection
+        connection.detach()
+        if not self.is_embedded:
+            driver.autocommit(True)
+        return driver
 
     def _pause(self) -> None:
         # A child that inherits a transaction under way would take its lock for one of its own.

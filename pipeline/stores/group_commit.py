@@ -10,10 +10,8 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
-
-from sqlalchemy import PoolProxiedConnection
 
 from pipeline.stores.sqlite import begin_to_write
 
@@ -22,6 +20,7 @@ MOST = 32
 
 Result = TypeVar("Result")
 Work = Callable[[sqlite3.Connection], Any]
+Connected = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
 
 class TurnTimeout(Exception):
@@ -54,12 +53,12 @@ class GroupCommit:
     """The write transactions of a process on one database file.
 
     Args:
-        connect: gives a connection of the pool, in which no transaction is begun by itself.
+        connected: lends a connection of the driver, in which no transaction begins by itself.
         patience: seconds that a thread waits for its turn.
     """
 
-    def __init__(self, connect: Callable[[], PoolProxiedConnection], patience: float) -> None:
-        self._connect = connect
+    def __init__(self, connected: Connected, patience: float) -> None:
+        self._connected = connected
         self._patience = patience
         self._mutex = threading.Lock()
         self._waiting: deque[_Entry] = deque()
@@ -148,15 +147,15 @@ class GroupCommit:
 
     def _commit(self, group: list[_Entry]) -> None:
         try:
-            with closing(self._connect()) as connection:
-                _run_together(connection.driver_connection, group)
+            with self._connected() as driver:
+                _run_together(driver, group)
         except BaseException as error:  # noqa: BLE001 - raised in each thread whose work it was
             for entry in group:
                 if not entry.is_done:
                     entry.error, entry.is_done = error, True
 
 
-def _run_together(driver: Any, group: list[_Entry]) -> None:
+def _run_together(driver: sqlite3.Connection, group: list[_Entry]) -> None:
     begin_to_write(driver)
     try:
         results = [entry.work(driver) for entry in group if entry.work]
@@ -174,7 +173,7 @@ def _run_together(driver: Any, group: list[_Entry]) -> None:
             entry.result, entry.is_done = result, True
 
 
-def _run_alone(driver: Any, entry: _Entry) -> None:
+def _run_alone(driver: sqlite3.Connection, entry: _Entry) -> None:
     try:
         _run_together(driver, [entry])
     except Exception as error:  # noqa: BLE001 - raised in the thread whose work it was

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, bindparam, func, make_url, select, text
 
 from pipeline.errors import ConfigurationError, StoreUnavailable
 from pipeline.records import AltTag, Category
-from pipeline.stores import database, migrations, relational, short_reads
+from pipeline.stores import database, migrations, relational
 from pipeline.stores.api_keys import KEY_TABLES
 from pipeline.stores.database import Database
 from pipeline.stores.events import EVENT_TABLES
@@ -260,13 +260,6 @@ class TestShortReads:
             other.save_alt_text(alt(alttag=words))
             assert directory.alt_text("B1", 7) == other.alt_texts_of([("B1", 7)])["B1", 7]
         other.close()
-
-    def test_use_no_connection_that_was_idle_for_long(self, tables, monkeypatch):
-        mine = select(func.connection_id())
-        first = tables.read(mine, {})
-        assert tables.read(mine, {}) == first
-        monkeypatch.setattr(short_reads, "LONGEST_IDLE_SECONDS", 0.0)
-        assert tables.read(mine, {}) != first
 
     def test_keep_a_few_connections(self, mysql_server, mysql_url, tables):
         read_side_by_side(tables, 2 * database.POOL_SIZE)

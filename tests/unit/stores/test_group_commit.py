@@ -25,7 +25,7 @@ class Numbers:
         self.told: list[str] = []
         self._engine: Engine = create_engine(f"sqlite:///{path}")
         event.listen(self._engine, "connect", self._connected)
-        self.together = GroupCommit(self._engine.raw_connection, patience)
+        self.together = GroupCommit(self._lent, patience)
         self.together.run(
             lambda driver: driver.execute(
                 "CREATE TABLE numbers (number INTEGER PRIMARY KEY,"
@@ -34,6 +34,11 @@ class Numbers:
         )
         self.told.clear()
         self._threads = ThreadPoolExecutor(50)
+
+    @contextmanager
+    def _lent(self) -> Iterator[sqlite3.Connection]:
+        with closing(self._engine.raw_connection()) as connection:
+            yield connection.driver_connection
 
     def _connected(self, connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None

@@ -1,0 +1,116 @@
+"""Connections of the driver that are kept beside SQLAlchemy's pool, for what every image asks.
+
+The pool asks a server whether the connection is still there, commits what was read and rolls back
+once more; a short read takes four round trips. On SQLite, whose connections each have a cache of
+their own, it hands out the one that was used longest ago. Here it is the last one.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+
+class Kept:
+    """Connections outside of any transaction, each for one user at a time.
+
+    Args:
+        connect: makes one.
+        most: how many wait for the next user.
+        longest: seconds that one may have waited.
+    """
+
+    def __init__(self, connect: Callable[[], Any], most: int, longest: float) -> None:
+        self._connect = connect
+        self._most = most
+        self._longest = longest
+        self._idle: deque[tuple[float, Any]] = deque()
+
+    @contextmanager
+    def one(self) -> Iterator[Any]:
+        """A connection; it is closed if the user fails."""
+        driver = self._last() or self._connect()
+        try:
+            yield driver
+        except BaseException:
+            _close(driver)
+            raise
+        if len(self._idle) < self._most:
+            self._idle.append((time.monotonic(), driver))
+        else:
+            _close(driver)
+
+    def close(self) -> None:
+        """Close those that nobody uses."""
+        with suppress(IndexError):
+            while True:
+                _close(self._idle.pop()[1])
+
+    def _last(self) -> Any | None:
+        with suppress(IndexError):
+            since, driver = self._idle.pop()
+            if time.monotonic() - since < self._longest:
+                return driver
+            _close(driver)
+            # All others have waited longer.
+            self.close()
+        return None
+
+
+class ShortReads:
+    """Reads of one statement each, in the driver's words.
+
+    Args:
+        engine: returns the engine whose driver it is.
+        kept: connections for it, on which no transaction begins by itself.
+    """
+
+    def __init__(self, engine: Callable[[], Engine], kept: Kept) -> None:
+        self._engine = engine
+        self._kept = kept
+
+    def __call__(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """The rows as the driver gives them.
+
+        Raises:
+            DBAPIError: what the driver raised.
+        """
+        try:
+            return self._read(statement, parameters)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        # The server has closed it meanwhile, and the others as well.
+        self._kept.close()
+        return self._read(statement, parameters)
+
+    def _read(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        with self._kept.one() as driver:
+            try:
+                with closing(driver.cursor()) as cursor:
+                    cursor.execute(statement, parameters)
+                    return list(cursor.fetchall())
+            except self._errors as error:
+                dialect = self._engine().dialect
+                raise DBAPIError.instance(
+                    statement,
+                    parameters,
+                    error,
+                    self._errors,
+                    connection_invalidated=dialect.is_disconnect(error, driver, None),
+                    dialect=dialect,
+                ) from error
+
+    @property
+    def _errors(self) -> Any:
+        return self._engine().dialect.loaded_dbapi.Error
+
+
+def _close(driver: Any) -> None:
+    # One that is lost cannot say goodbye.
+    with suppress(Exception):
+        driver.close()
