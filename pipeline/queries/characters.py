@@ -32,17 +32,24 @@ class Words:
     def __init__(self, words: Sequence[str]) -> None:
         self.words = list(words)
         self._sounds = np.array([jellyfish.metaphone(word) or word for word in words], dtype=object)
-        self._first = np.array([sound[:1] for sound in self._sounds], dtype=object)
+        self._first = np.array([_first(sound) for sound in self._sounds], dtype=np.int32)
 
     def likeness(self, asked: Sequence[str]) -> np.ndarray:
         """Likeness (Q, W) of each asked word to each of ours, 0..1."""
         alike = process.cdist(asked, self.words, scorer=fuzz.ratio) / np.float32(100)
         for row, word in zip(alike, asked, strict=True):
             sound = jellyfish.metaphone(word) or word
-            row[self._first != sound[:1]] *= OTHER_FIRST_SOUND
-            same = self._sounds == sound
+            near = self._first == _first(sound)
+            row[~near] *= OTHER_FIRST_SOUND
+            places = np.flatnonzero(near)
+            same = places[self._sounds[places] == sound]
             row[same] += SAME_SOUND * (1 - row[same])
         return alike
+
+
+def _first(sound: str) -> int:
+    # Numbers are compared in a tenth of the time of texts.
+    return ord(sound[0]) if sound else 0
 
 
 class CharacterIndex:
@@ -62,11 +69,14 @@ class CharacterIndex:
         # A word of the query that is like none of ours weighs as much as our rarest word.
         self._unknown_idf = np.float32(weights.idf(""))
         self._position = {stem: place for place, stem in enumerate(self.stems)}
-        # The stems of all texts one after the other, and where each text begins.
-        self._stem_of = np.array([self._position[s] for text in own for s in text], dtype=np.intp)
         self._lengths = np.array([len(text) for text in own], dtype=np.intp)
+        # The texts that have words. Of all their words, one after the other: which stem it is, of
+        # which of those texts, and how rare it is.
         self._worded = np.flatnonzero(self._lengths)
-        self._begins = (np.cumsum(self._lengths) - self._lengths)[self._worded]
+        self._stem_of = np.array([self._position[s] for text in own for s in text], dtype=np.intp)
+        self._text_of = np.repeat(np.arange(len(self._worded)), self._lengths[self._worded])
+        self._idf_of = self._idf[self._stem_of]
+        self._idf_of_text = _by_text(np.add, self._idf_of, self._lengths[self._worded])
 
     def likeness(self, asked: Sequence[str], known: Sequence[bool]) -> np.ndarray:
         """Likeness (N,) of the texts to a query, 0..1.
@@ -87,15 +97,19 @@ class CharacterIndex:
         found = np.where((whole >= WORD_LIKENESS) & divided_otherwise, whole, np.float32(0))
         if all(known):
             found = np.where(whole == 1, found, found * KNOWN_WORD)
-        found = np.maximum(found, self._by_words(stems(asked), known))
-        if len(asked) > 1:
-            found = np.maximum(found, self._by_words(stems([joined]), [False]))
+        if not self.stems:
+            return found
+        one_by_one, as_one = stems(asked), stems([joined]) if len(asked) > 1 else []
+        alike = self._words.likeness([*one_by_one, *as_one])
+        words = len(one_by_one)
+        found = np.maximum(found, self._by_words(one_by_one, known, alike[:words]))
+        if as_one:
+            found = np.maximum(found, self._by_words(as_one, [False], alike[words:]))
         return found
 
-    def _by_words(self, asked: Sequence[str], known: Sequence[bool]) -> np.ndarray:
-        if not self.stems:
-            return np.zeros(len(self._joined), dtype=np.float32)
-        alike = self._words.likeness(asked)
+    def _by_words(
+        self, asked: Sequence[str], known: Sequence[bool], alike: np.ndarray
+    ) -> np.ndarray:
         for row, stem, exists in zip(alike, asked, known, strict=True):
             if exists or stem in self._position:
                 row[row < 1] *= KNOWN_WORD
@@ -103,12 +117,25 @@ class CharacterIndex:
         nearest = alike.argmax(axis=1)
         weights = np.where(alike.max(axis=1) > 0, self._idf[nearest], self._unknown_idf)
         result = np.zeros(len(self._joined), dtype=np.float32)
-        pairs = alike[:, self._stem_of]  # (Q, P): a column for every word of every text
-        of_each = np.maximum.reduceat(pairs, self._begins, axis=1)  # (Q, worded texts)
+        # Few texts have a word that is like any: the others are left at 0.
+        has_any = np.zeros(len(self._worded), dtype=bool)
+        has_any[self._text_of[np.logical_or.reduce(alike)[self._stem_of]]] = True
+        texts = np.flatnonzero(has_any)
+        if not texts.size:
+            return result
+        own = np.flatnonzero(has_any[self._text_of])
+        lengths = self._lengths[self._worded[texts]]
+        pairs = alike[:, self._stem_of[own]]  # (Q, P): a column for every word of those texts
+        of_each = np.zeros((len(asked), len(self._worded)), dtype=np.float32)
+        of_each[:, texts] = _by_text(np.maximum, pairs, lengths)
         of_query = weights @ of_each / weights.sum()
-        idf = self._idf[self._stem_of]
-        covered = np.add.reduceat(idf * pairs.max(axis=0), self._begins)
-        of_text = covered / np.add.reduceat(idf, self._begins)
-        likeness = QUERY_SHARE * of_query + (1 - QUERY_SHARE) * of_text
-        result[self._worded] = np.where(of_query > 0, likeness, 0)
+        covered = _by_text(np.add, self._idf_of[own] * pairs.max(axis=0), lengths)
+        of_text = covered / self._idf_of_text[texts]
+        likeness = QUERY_SHARE * of_query[texts] + (1 - QUERY_SHARE) * of_text
+        result[self._worded[texts]] = np.where(of_query[texts] > 0, likeness, 0)
         return result
+
+
+def _by_text(function: np.ufunc, of_words: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Values (..., P) of the words of texts, taken together by text: (..., T)."""
+    return function.reduceat(of_words, np.cumsum(lengths) - lengths, axis=-1)
