@@ -3,6 +3,7 @@
 One implementation on SQLAlchemy serves SQLite and, by its address, MySQL and MariaDB.
 """
 
+import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -91,6 +92,12 @@ _in_order = select(_categories).order_by(
     _categories.c.docid, _categories.c.is_hot.desc(), _categories.c.catid
 )
 _READ_CATEGORIES = _in_order.where(_categories.c.docid.in_(bindparam("docids", expanding=True)))
+# On SQLite.
+_READ_CATEGORIES_LISTED = _in_order.where(
+    _categories.c.docid.in_(
+        select(func.json_each(bindparam("docids")).table_valued("value").c.value)
+    )
+)
 _READ_CATEGORIES_OF_ONE = _in_order.where(_categories.c.docid == bindparam("of_docid"))
 _READ_VERSION = select(_versions.c.number).where(_versions.c.name == bindparam("of_name"))
 _READ_LISTING = (
@@ -161,6 +168,11 @@ class Directory(SqlStore):
         if len(docids) == 1:
             rows = self._database.read(_READ_CATEGORIES_OF_ONE, {"of_docid": docids[0]})
             return {docids[0]: [_category(*row) for row in rows]}
+        if self._database.is_embedded:
+            listed = json.dumps(list(docids))
+            return _by_docid(
+                docids, self._database.read(_READ_CATEGORIES_LISTED, {"docids": listed})
+            )
         found: dict[str, list[Category]] = {}
         with self._database.reading() as connection:
             for portion in _portions(docids):
@@ -443,8 +455,12 @@ def _lock_and_raise_version(connection: Connection) -> None:
 
 
 def _read_categories(connection: Connection, docids: Sequence[str]) -> dict[str, list[Category]]:
-    found: dict[str, list[Category]] = {docid: [] for docid in docids}
     rows = connection.execute(_READ_CATEGORIES, {"docids": list(docids)}).all()
+    return _by_docid(docids, rows)
+
+
+def _by_docid(docids: Sequence[str], rows: Iterable[Any]) -> dict[str, list[Category]]:
+    found: dict[str, list[Category]] = {docid: [] for docid in docids}
     for docid, *category in rows:
         found[docid].append(_category(docid, *category))
     return found
