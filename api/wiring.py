@@ -8,6 +8,7 @@ import gc
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import cached_property
 from http import HTTPStatus
@@ -169,9 +170,13 @@ class Services:
         space = _guarded(lambda: image_text.space)()
         serving = Serving(
             self.stores,
-            TextEmbeddings(_guarded(text), text.identity, vectors),
+            TextEmbeddings(_guarded(text), text.identity, vectors, later=self._keep_later),
             TextEmbeddings(
-                _guarded(image_text.encode_names), space, vectors, _guarded(image_text.classes)
+                _guarded(image_text.encode_names),
+                space,
+                vectors,
+                _guarded(image_text.classes),
+                self._keep_later,
             ),
             _guarded(text.pieces),
             _guarded(image_text.background_names),
@@ -179,6 +184,14 @@ class Services:
             name,
         )
         return Answering(text, serving)
+
+    @cached_property
+    def _keeper(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, thread_name_prefix="embeddings")
+
+    def _keep_later(self, *call: Any) -> None:
+        # A new query would wait for the lock of the store that a worker has, and for the disk.
+        self._keeper.submit(*call)
 
     @cached_property
     def shadow(self) -> Shadow:
@@ -237,6 +250,8 @@ class Services:
     def close(self) -> None:
         """Save what is still in memory, and give connections back."""
         self.servings.close()
+        self._keeper.shutdown()
+        del self._keeper
         self.shadow.close()
         del self.shadow
         if self.query_log is not None:

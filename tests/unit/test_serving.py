@@ -1,5 +1,8 @@
 """Pages of businesses from real stores, with the real sentence encoder."""
 
+import threading
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import pytest
 
@@ -238,6 +241,42 @@ def test_without_an_encoder_stored_scores_still_answer(shops: Services) -> None:
     assert museum.source == "rule_set"
     assert len(page.degraded) == 2
     assert all("no weights" in line for line in page.degraded)
+
+
+def test_a_new_query_is_answered_before_its_vector_is_kept(
+    own_shops: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors, may_be_kept, kept = own_shops.stores.vectors, threading.Event(), []
+    save = vectors.save_texts
+
+    def save_then(model: str, texts: Mapping[str, np.ndarray]) -> None:
+        assert may_be_kept.wait(30)
+        save(model, texts)
+        kept.extend(vectors.texts(model, list(texts)))
+
+    monkeypatch.setattr(vectors, "save_texts", save_then)
+    assert own_shops.serving.page(["cafe"], query="somewhere quiet to sit").resolution
+    assert not kept
+    may_be_kept.set()
+    own_shops.close()
+    assert "quiet sit" in kept
+
+
+def test_a_vector_that_cannot_be_kept_in_the_background_is_only_logged(
+    shops: Services, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(*_: object) -> None:
+        raise StoreUnavailable("the vectors are away")
+
+    def at_once(call: Callable[..., None], *arguments: object) -> None:
+        call(*arguments)
+
+    monkeypatch.setattr(shops.stores.vectors, "save_texts", away)
+    embeddings = TextEmbeddings(
+        lambda texts: np.ones((len(texts), 2)), "ones", shops.stores.vectors, later=at_once
+    )
+    assert embeddings(["a", "b"]).shape == (2, 2)
+    assert "2 texts are to be embedded again: the vectors are away" in caplog.text
 
 
 def test_the_rows_of_one_business_never_show_with_another(shops: Services) -> None:
