@@ -355,8 +355,9 @@ class Settings(BaseSettings):
         0.0, description="Least softmax share of a business's best category; empty: the encoder's."
     )
     pages_at_once: int = Field(
-        2,
-        description="Pages that a process makes at the same time; the others wait their turn.",
+        1,
+        description="Pages that a process makes at the same time; the others wait their turn. By "
+        "the profile: where stores are servers, one page is made while another waits for them.",
         ge=1,
     )
     pages_waiting: int = Field(
@@ -482,6 +483,8 @@ class Settings(BaseSettings):
         figures = IMAGE_TEXT_ENCODERS.get(encoder, IMAGE_TEXT_ENCODERS["conse"])
         given = {name: values[name] for name in figures if values.get(name) not in (None, "")}
         open_to = values.get("open_to") or ("nobody" if profile == "services" else "loopback")
+        if values.get("pages_at_once") in (None, ""):
+            values = {**values, "pages_at_once": 2 if profile == "services" else 1}
         filled["mlflow_url"] = values.get("mlflow_url") or f"sqlite:///{data_dir}/mlflow.db"
         return {**values, "data_dir": data_dir, "open_to": open_to, **filled, **figures, **given}
 

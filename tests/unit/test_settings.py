@@ -41,6 +41,15 @@ def test_the_services_profile_names_servers(monkeypatch: pytest.MonkeyPatch) -> 
     assert {name: getattr(chosen, name) for name in ADDRESSES} == SERVICES
 
 
+def test_a_process_makes_one_page_at_a_time_and_two_where_it_waits_for_servers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert Settings().pages_at_once == 1
+    assert Settings(profile="services").pages_at_once == 2
+    monkeypatch.setenv("JUSTLENS_PAGES_AT_ONCE", "3")
+    assert Settings(profile="services").pages_at_once == 3
+
+
 @pytest.mark.parametrize("profile", ["embedded", "services"])
 @pytest.mark.parametrize("name", ADDRESSES)
 def test_one_address_can_be_set_by_itself(
