@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, FastAPI, Query
+from fastapi import APIRouter, FastAPI, Query, Response
 from measuring import (
     FULL,
     Entry,
@@ -88,9 +88,9 @@ def with_baselines(services: Services, docids: list[str]) -> FastAPI:
         services, lambda _: None, "shop-0", Wanted(category=WANTED, limit=LIMIT)
     )
 
-    @router.post("/{case}")
-    def a_page(services: ServicesOf, case: str, page: PageRequest) -> Page:
-        return ready[case]
+    @router.post("/{case}", response_model=Page)
+    def a_page(services: ServicesOf, case: str, page: PageRequest) -> Response:
+        return relevancy.written(ready[case])
 
     @router.get("/one_business/{docid}")
     def one_business(
