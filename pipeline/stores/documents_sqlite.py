@@ -65,7 +65,7 @@ from pipeline.stores.documents import (
     WantedLetters,
     WholeImage,
 )
-from pipeline.stores.json_set import JsonSet, json_set
+from pipeline.stores.json_set import JsonSet, encoded, json_set
 from pipeline.stores.page_images import PageImages, PageScores
 from pipeline.stores.patches import Patch, patched
 from pipeline.stores.sqlite import driver_of, words
@@ -957,7 +957,7 @@ class SqliteDocuments(DocumentStore):
 
     def save_value(self, name: str, value: Any) -> None:
         with self._database.writing() as connection:
-            connection.execute(_SAVE_VALUE, {"name": name, "body": _encoded(value)})
+            connection.execute(_SAVE_VALUE, {"name": name, "body": encoded(value)})
 
     def every_value(self) -> Iterator[tuple[str, Any]]:
         for row in self._database.walk(_EVERY_VALUE, {"after": ""}):
@@ -1064,7 +1064,7 @@ def _save_metadata(driver: sqlite3.Connection, metadata: ImageMetadata) -> None:
 
 def _save_pixel_facts(driver: sqlite3.Connection, facts: Sequence[tuple[str, PixelFact]]) -> None:
     for sha256, (kind, model, fact) in facts:
-        row = {"sha256": sha256, "kind": kind, "model": model, "body": _encoded(fact)}
+        row = {"sha256": sha256, "kind": kind, "model": model, "body": encoded(fact)}
         driver.execute(_SAVE_PIXEL_FACT, row)
 
 
@@ -1086,7 +1086,7 @@ def _relevance_row(row: ImageRelevance) -> dict[str, Any]:
         "product_id": row.product_id,
         "generation": row.generation,
         "score": row.score,
-        "parts": _encoded(row.parts),
+        "parts": encoded(row.parts),
         "background": row.background,
         "quality": row.quality if is_own else None,
         "one_class": row.one_class if is_own else None,
@@ -1154,10 +1154,6 @@ def _texts(row: Sequence[Any]) -> list[str]:
 
 def _listed(keys: Iterable[Any]) -> str:
     return json.dumps(list(keys))
-
-
-def _encoded(value: Any) -> str:
-    return json.dumps(value, allow_nan=False)
 
 
 def _decoded(record: type[R], bodies: Iterable[str]) -> list[R]:

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 from pipeline.records import Record
 from pipeline.stores.patches import Patch, patched
 
+# With an option `json.dumps` makes an encoder for each value.
+encoded = json.JSONEncoder(allow_nan=False).encode
+
 
 class JsonSet(NamedTuple):
     """A patch in SQLite's words.
@@ -45,7 +48,7 @@ def json_set(patch: Patch, blank: Record, identity: Collection[str]) -> JsonSet:
             value = value[step]
         values[path] = value[last]
         parameters[f"path_{number}"] = _path([*way, last])
-        parameters[f"value_{number}"] = json.dumps(value[last], allow_nan=False)
+        parameters[f"value_{number}"] = encoded(value[last])
         pairs += f", :path_{number}, json(:value_{number})"
     fits = ["TRUE"]
     for number, led_through in enumerate(sorted(ways)):
