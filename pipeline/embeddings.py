@@ -61,3 +61,6 @@ class TextEmbeddings:
             self._vectors.save_texts(self.model, fresh)
         except (StoreUnavailable, ConfigurationError) as error:
             log.warning("%d texts are to be embedded again: %s", len(fresh), error)
+        except Exception:
+            # Nobody asks what became of a call in the background.
+            log.exception("%d texts are to be embedded again", len(fresh))
