@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from models.describer import Describer, Description
@@ -57,13 +58,16 @@ class FastEnhancer(Enhancer):
         journal(f"process {os.getpid()}")
         time.sleep(float(os.environ.get("TEST_PASS_SECONDS", "0")))
         for image in images:
-            colour = tuple(int(value) for value in np.median(image, axis=(0, 1)))
+            colour = _mean(image)
             if _near(colour, KILLS_THE_PROCESS):
                 journal("killed")
                 os._exit(9)
             if _near(colour, RAISES):
                 raise ValueError("this picture cannot be enhanced")
-        return [image.repeat(scale, axis=0).repeat(scale, axis=1) for image in images]
+        nearest = cv2.INTER_NEAREST
+        return [
+            cv2.resize(image, None, fx=scale, fy=scale, interpolation=nearest) for image in images
+        ]
 
     def _enlarge(self, passes: Iterable[np.ndarray], scale: int) -> Iterator[np.ndarray]:
         return (pixels.repeat(scale, axis=1).repeat(scale, axis=2) for pixels in passes)
@@ -159,11 +163,16 @@ class ColourDescriber(Describer):
 
 def colour_name(image: np.ndarray) -> str:
     """The strongest channel of the picture."""
-    means = image.reshape(-1, 3).mean(axis=0)
+    means = _mean(image)
     if means.max() - means.min() < 20:
         return "grey"
     return ("red", "green", "blue")[int(means.argmax())]
 
 
-def _near(colour: tuple[int, ...], wanted: tuple[int, int, int]) -> bool:
-    return max(abs(a - b) for a, b in zip(colour, wanted, strict=True)) < 20
+def _mean(image: np.ndarray) -> np.ndarray:
+    # Many times as fast as NumPy's: what these models cost counts where graphs are measured.
+    return np.asarray(cv2.mean(np.ascontiguousarray(image))[:3])
+
+
+def _near(colour: np.ndarray, wanted: tuple[int, int, int]) -> bool:
+    return bool(np.abs(colour - wanted).max() < 20)
