@@ -24,6 +24,7 @@ IMAGE_FIELDS = ("correlation_id", "docid", "product_id")
 # Of a value from a message that is not ours.
 LONGEST = 200
 
+_ONE_WORD = re.compile(r"[\w.\-:/@]+", re.ASCII)
 _NOTHING: Facts = MappingProxyType({})
 _about: ContextVar[Facts] = ContextVar("about", default=_NOTHING)
 
@@ -120,4 +121,4 @@ def write_log(form: LogFormat, taken_over: Iterable[str] = ()) -> None:
 def _one_word(value: str | int) -> str:
     """A value that can be told from what stands beside it, whoever sent it."""
     text = str(value)
-    return text if re.fullmatch(r"[\w.\-:/@]+", text, re.ASCII) else json.dumps(text)
+    return text if _ONE_WORD.fullmatch(text) else json.dumps(text)
