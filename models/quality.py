@@ -215,8 +215,12 @@ def _flat_share(grey: np.ndarray) -> float:
     height, width = (side - side % 8 for side in grey.shape)
     if not (height and width):
         return 0.0
-    blocks = grey[:height, :width].reshape(height // 8, 8, width // 8, 8)
-    return float((blocks.max(axis=(1, 3)) - blocks.min(axis=(1, 3)) <= 1).mean())
+    # Rows of blocks first, whole rows of the picture at a time.
+    rows = grey[:height, :width].reshape(height // 8, 8, width)
+    brightest, darkest = (
+        one.reshape(height // 8, width // 8, 8) for one in (rows.max(axis=1), rows.min(axis=1))
+    )
+    return float((brightest.max(axis=2) - darkest.min(axis=2) <= 1).mean())
 
 
 def _ruled_lines(across: np.ndarray, down: np.ndarray) -> int:
