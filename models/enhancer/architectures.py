@@ -69,8 +69,10 @@ class Compact(Architecture):
     """SRVGGNetCompact: convolutions at the input's size (Wang et al. 2021, arXiv:2107.10833)."""
 
     basicsr_name = "SRVGGNetCompact_basicsr"
-    tile = 512
-    pixels_per_pass = 1 << 17
+    # Of more px the result of a layer takes over 32 MiB: glibc gives such memory back after each
+    # layer, and with all that has to be cleared again torch does two thirds of the px in a second.
+    tile = 360
+    pixels_per_pass = 360 * 360
     tile_on_gpu = 768
     pixels_per_pass_on_gpu = 1 << 22
 

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SIDE = 64
-"""Of a tile that is measured, px; enough to tell torch's layouts apart."""
-SIDE_BESIDE_NCNN = 192
+TILE = (64, 64)
+"""What is measured, px; enough to tell torch's layouts apart."""
+TILE_BESIDE_NCNN = (210, 300)
 """ncnn is at its best with tiles that a processor's cache holds, which those of photos are not."""
 ROUNDS = 2
 
@@ -88,8 +88,8 @@ def measure(candidates: Candidates, scale: int, threads: int) -> dict[str, float
     """Seconds that each takes for a few tiles: the best of a few rounds, taking turns, after one to
     warm up."""
     # As many tiles as threads where a runtime gives each one of its own.
-    count, side = (threads, SIDE_BESIDE_NCNN) if "ncnn" in candidates else (1, SIDE)
-    tile = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
+    count, shape = (threads, TILE_BESIDE_NCNN) if "ncnn" in candidates else (1, TILE)
+    tile = np.random.default_rng(0).integers(0, 256, (1, *shape, 3), dtype=np.uint8)
     tiles = [tile] * count
     seconds = dict.fromkeys(candidates, float("inf"))
     for number in range(ROUNDS + 1):

@@ -104,12 +104,10 @@ class NetworkEnhancer(Enhancer):
         device = self._device or ("cuda" if _finds_a_gpu() else "cpu")
         if device == "cpu":
             # bfloat16 and half precision are several times slower than fp32 on most CPUs.
-            chosen = fastest.choose(
+            self.tile, self.pixels_per_pass = found.tile, found.pixels_per_pass
+            return fastest.choose(
                 checkpoint, lambda: self._build(checkpoint), self.weights, self.threads
             )
-            self.tile = chosen.tile_of_a_thread or found.tile
-            self.pixels_per_pass = found.pixels_per_pass
-            return chosen
         network = self._build(checkpoint)
         self.tile, self.pixels_per_pass = found.tile_on_gpu, found.pixels_per_pass_on_gpu
         self._limit_gpu_memory(device)
@@ -139,7 +137,7 @@ class NetworkEnhancer(Enhancer):
 
     @property
     def threads_sharing(self) -> int:
-        return self.threads if self.load().tile_of_a_thread else 1
+        return self.threads if self.load().has_a_thread_for_each_tile else 1
 
     def _enlarge(self, passes: Iterable[np.ndarray], scale: int) -> Iterator[np.ndarray]:
         runtime: Runtime = self.load()

@@ -27,12 +27,11 @@ class Runtime(ABC):
 
     Attributes
     ----------
-    tile_of_a_thread:
-        Side in px of the largest square for one thread, where each computes a tile of its own;
-        none: all threads share each pass.
+    has_a_thread_for_each_tile:
+        Else all threads share each pass.
     """
 
-    tile_of_a_thread: int | None = None
+    has_a_thread_for_each_tile = False
 
     @abstractmethod
     def enlarge(self, passes: Iterable[np.ndarray], scale: int) -> Iterator[np.ndarray]:
@@ -112,7 +111,7 @@ class InNcnn(Runtime):
     and spin between two of them on cores that other workers need.
     """
 
-    tile_of_a_thread = 362
+    has_a_thread_for_each_tile = True
 
     def __init__(self, checkpoint: Checkpoint, threads: int) -> None:
         import ncnn

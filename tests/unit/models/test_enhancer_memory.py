@@ -51,7 +51,6 @@ def run_in(enhancer: Compact, runtime: Runtime) -> None:
     """Takes this runtime, whichever is the fastest here."""
     enhancer.load()
     enhancer._loaded = runtime
-    enhancer.tile = runtime.tile_of_a_thread or enhancer.architecture.tile
 
 
 def test_out_of_memory_tiles_are_halved_and_the_image_goes_on(weights, compact, coffee) -> None:
