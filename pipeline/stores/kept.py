@@ -89,21 +89,22 @@ class ShortReads:
         return self._read(statement, parameters)
 
     def _read(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        with self._kept.one() as driver:
-            try:
-                with closing(driver.cursor()) as cursor:
-                    cursor.execute(statement, parameters)
-                    return list(cursor.fetchall())
-            except self._errors as error:
-                dialect = self._engine().dialect
-                raise DBAPIError.instance(
-                    statement,
-                    parameters,
-                    error,
-                    self._errors,
-                    connection_invalidated=dialect.is_disconnect(error, driver, None),
-                    dialect=dialect,
-                ) from error
+        driver = None
+        try:
+            with self._kept.one() as driver, closing(driver.cursor()) as cursor:
+                cursor.execute(statement, parameters)
+                return list(cursor.fetchall())
+        except self._errors as error:
+            # Of connecting as well: SQLAlchemy leaves what that raises as it is.
+            dialect = self._engine().dialect
+            raise DBAPIError.instance(
+                statement,
+                parameters,
+                error,
+                self._errors,
+                connection_invalidated=dialect.is_disconnect(error, driver, None),
+                dialect=dialect,
+            ) from error
 
     @property
     def _errors(self) -> Any:

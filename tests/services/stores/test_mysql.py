@@ -267,6 +267,10 @@ class TestShortReads:
         tables.close()
         assert not connections(mysql_server, mysql_url)
 
+    def test_of_a_server_that_is_away_say_so(self):
+        with pytest.raises(StoreUnavailable, match=r"Can.t connect"):
+            Directory(f"mysql+pymysql://reader@127.0.0.1:{free_port()}/db").alt_text("B1", 7)
+
     def test_of_a_database_without_tables_name_the_command_that_makes_them(self, mysql_url):
         with pytest.raises(ConfigurationError, match="justlens setup"):
             Directory(mysql_url).alt_text("B1", 7)
