@@ -237,8 +237,14 @@ class TestShortReads:
         self, mysql_server, mysql_url, tables
     ):
         read_side_by_side(tables)
+        closed = set(connections(mysql_server, mysql_url))
+        assert closed
         kill_all(mysql_server, mysql_url)
+        # Whose rows are looked at: none of the reads fails, and none is on one of those.
         read_side_by_side(tables)
+        made = set(connections(mysql_server, mysql_url))
+        assert made
+        assert not made & closed
 
     def test_are_one_round_trip(self, directory, monkeypatch):
         directory.save_alt_text(alt())
