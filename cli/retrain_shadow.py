@@ -113,6 +113,12 @@ def _show(champion: str, challenger: str, outcome: Verdict) -> None:
             f"rank-biased overlap {other.mean:.3f} ({other.low:.3f} to {other.high:.3f})",
             highlight=False,
         )
+    if outcome.drift:
+        out.print(
+            f"could be chance: population stability index {outcome.drift.psi_words}, "
+            f"Kolmogorov-Smirnov {outcome.drift.ks_words}",
+            highlight=False,
+        )
     out.print(
         f"latency, median and p99: champion {_latency(outcome.champion_latency)}, "
         f"challenger {_latency(outcome.challenger_latency)}",

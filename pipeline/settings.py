@@ -254,13 +254,16 @@ class Settings(BaseSettings):
         0.7, description="Least share of businesses with the same first picture.", ge=0, le=1
     )
     shadow_psi: float = Field(
-        0.25, description="Most that the scores may drift: population stability index.", ge=0
+        0.25,
+        description="Most that the scores may drift: population stability index, where it is "
+        "significant.",
+        ge=0,
     )
     shadow_ks: float = Field(
         0.2, description="The same: Kolmogorov-Smirnov statistic, where it is significant.", ge=0
     )
-    shadow_ks_p: float = Field(
-        0.01, description="The statistic is significant below this p-value.", gt=0, le=1
+    shadow_drift_p: float = Field(
+        0.01, description="Both are significant below this p-value.", gt=0, le=1
     )
     shadow_errors: float = Field(
         0.01, description="Most of a challenger's answers that may fail, a share.", ge=0, le=1

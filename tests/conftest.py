@@ -15,6 +15,12 @@ ABSENT = "the measuring data is not here"
 # of the tests have work for.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# What a shell has set up for an installation is not meant for the tests.
+MEANT = ("JUSTLENS_TEST_", "JUSTLENS_NO_SKIPS")
+for _name in list(os.environ):
+    if _name.startswith("JUSTLENS_") and not _name.startswith(MEANT):
+        del os.environ[_name]
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 

@@ -8,8 +8,13 @@ import pytest
 from scipy.special import kolmogorov
 
 from pipeline.retraining.comparison import Comparison, Likeness
-from pipeline.retraining.drift import binned, kolmogorov_smirnov, population_stability
-from pipeline.retraining.verdict import verdict
+from pipeline.retraining.drift import (
+    binned,
+    kolmogorov_smirnov,
+    population_stability,
+    population_stability_p,
+)
+from pipeline.retraining.verdict import scores, verdict
 from pipeline.settings import Settings
 
 RANDOM = np.random.default_rng(1)
@@ -125,9 +130,36 @@ def test_scores_that_only_one_of_the_two_has_are_drift_and_none_at_all_are_not()
 
 def test_a_distance_of_scores_that_may_be_chance_fails_nobody() -> None:
     few = comparisons(3, shifted=0.1)
-    strict = Settings(shadow_least=2, shadow_ks=0.01, shadow_psi=10)
-    assert verdict(few, strict).outcome == "pass"
-    assert verdict(comparisons(shifted=0.1), strict).outcome == "fail"
+    strict = Settings(shadow_least=2, shadow_ks=0.01, shadow_psi=0.01)
+    found = verdict(few, strict)
+    assert found.outcome == "pass"
+    assert found.drift is not None
+    assert min(found.drift.psi, found.drift.ks) > 0.01
+    assert len(verdict(comparisons(shifted=0.1), strict).reasons) == 2
+
+
+def test_an_answer_that_is_given_again_and_again_makes_no_drift_surer() -> None:
+    """Three shops, of which hundreds of misspelt queries find the same category."""
+    first, *others = comparisons(4)
+    ours, theirs = (0.8164, 0.3169, 0.3278, 0.3303), (0.7782, 0.3121, 0.3243, 0.3347)
+    same = replace(first.likeness, champion_scores=ours, challenger_scores=theirs)
+    often = [replace(first, query=f"query {n}", likeness=same) for n in range(600)]
+    found = verdict([*often, *others], Settings())
+    assert found.outcome == "pass"
+    assert found.comparisons == 603
+    assert found.drift == verdict([often[0], *others], Settings()).drift
+    assert [len(side) for side in scores([*often, *others])] == [34, 34]
+
+
+def test_answers_that_differ_in_one_of_the_two_are_counted_each() -> None:
+    """A challenger that has only one answer left is seen."""
+    stuck = [
+        replace(one, likeness=replace(one.likeness, challenger_scores=(0.9,) * 10))
+        for one in comparisons()
+    ]
+    found = verdict(stuck, Settings())
+    assert [len(side) for side in scores(stuck)] == [6000, 6000]
+    assert len(found.reasons) == 2
 
 
 class TestPopulationStability:
@@ -148,6 +180,22 @@ class TestPopulationStability:
     def test_sees_what_lies_where_the_first_has_nothing(self) -> None:
         assert population_stability(np.full(100, 0.5), np.full(100, 0.2)) > 1
         assert population_stability(np.full(100, 0.5), np.full(100, 0.9)) > 1
+
+    def test_is_as_often_significant_as_it_should_be_where_nothing_has_changed(self) -> None:
+        random = np.random.default_rng(5)
+        values = []
+        for _ in range(1000):
+            one, other = random.beta(2, 3, 200), random.beta(2, 3, 300)
+            index = population_stability(one, other)
+            values.append(population_stability_p(index, 200, 300))
+        assert np.mean(np.array(values) < 0.05) == pytest.approx(0.05, abs=0.02)
+        assert np.mean(np.array(values) < 0.5) == pytest.approx(0.5, abs=0.05)
+
+    @pytest.mark.parametrize(("count", "is_seen"), [(12, False), (40, True), (400, True)])
+    def test_is_significant_once_there_are_enough_values(self, count: int, is_seen: bool) -> None:
+        one, other = SCORES[:count], SCORES[-count:] + 0.3
+        index = population_stability(one, other)
+        assert (population_stability_p(index, count, count) < 0.01) is is_seen
 
 
 def test_bins_hold_as_much_of_the_first_each() -> None:
