@@ -5,6 +5,8 @@ import threading
 from functools import cached_property, lru_cache
 from typing import Any
 
+import cv2
+
 import models
 from models.base import Model
 from models.errors import ModelError
@@ -29,6 +31,8 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        # By itself it takes all cores, and its threads spin for a while after each call.
+        cv2.setNumThreads(settings.threads)
         self.isolation = Isolation()
         self.right_of_way = RightOfWay()
         self.pixels = PixelBudget(settings.pixels_in_flight)

@@ -246,7 +246,7 @@ class Database:
         self._short_reads = ShortReads(self._connected, self._readers)
         # SQLite has one writer at a time and lets the others poll with growing pauses: the threads
         # of one process write together instead.
-        self._writer = Kept(self._new_connection, 1, math.inf)
+        self._writer = Kept(self._new_writer, 1, math.inf)
         self._together = GroupCommit(self._writer.one, sqlite.BUSY_SECONDS)
         self._is_paused = False
 
@@ -257,6 +257,11 @@ class Database:
         connection.detach()
         if not self.is_embedded:
             driver.autocommit(True)
+        return driver
+
+    def _new_writer(self) -> sqlite3.Connection:
+        driver: sqlite3.Connection = self._new_connection()
+        sqlite.never_wait(driver)
         return driver
 
     def _pause(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
-from pipeline.stores.sqlite import begin_to_write
+from pipeline.stores.sqlite import take_write_lock
 
 # Works in one transaction: the first of them waits for the last.
 MOST = 32
@@ -53,7 +53,8 @@ class GroupCommit:
     """The write transactions of a process on one database file.
 
     Args:
-        connected: lends a connection of the driver, in which no transaction begins by itself.
+        connected: lends a connection of the driver, in which no transaction begins by itself, and
+            that never waits for a lock; see ``pipeline.stores.sqlite``.
         patience: seconds that a thread waits for its turn.
     """
 
@@ -156,7 +157,7 @@ class GroupCommit:
 
 
 def _run_together(driver: sqlite3.Connection, group: list[_Entry]) -> None:
-    begin_to_write(driver)
+    take_write_lock(driver)
     try:
         results = [entry.work(driver) for entry in group if entry.work]
         driver.execute("COMMIT")

@@ -66,6 +66,24 @@ def prepare_engine(engine: Engine) -> None:
 def begin_to_write(driver: sqlite3.Connection) -> None:
     """Begin a transaction with the file's write lock, which another process may have.
 
+    Raises:
+        sqlite3.OperationalError: it was not to be had in ``BUSY_SECONDS``.
+    """
+    never_wait(driver)
+    try:
+        take_write_lock(driver)
+    finally:
+        driver.execute(_wait_up_to(BUSY_SECONDS))
+
+
+def never_wait(driver: sqlite3.Connection) -> None:
+    """From now on a lock that another has is an error at once; see ``take_write_lock``."""
+    driver.execute(_wait_up_to(0))
+
+
+def take_write_lock(driver: sqlite3.Connection) -> None:
+    """Begin a transaction with the file's write lock, on a connection that never waits.
+
     SQLite's own waiting pauses for up to a tenth of a second, while a transaction of ours takes a
     few milliseconds: two busy processes would wait for a lock that is free most of the time.
 
@@ -73,21 +91,17 @@ def begin_to_write(driver: sqlite3.Connection) -> None:
         sqlite3.OperationalError: it was not to be had in ``BUSY_SECONDS``.
     """
     began = time.monotonic()
-    driver.execute(_wait_up_to(0))
-    try:
-        while True:
-            try:
-                driver.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as error:
-                waited = time.monotonic() - began
-                # The lower byte: a log that another process recovers after a kill is busy, too.
-                is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-                if not is_busy or waited > BUSY_SECONDS:
-                    raise
-            time.sleep(min(max(SHORTEST_PAUSE, waited / 10), LONGEST_PAUSE))
-    finally:
-        driver.execute(_wait_up_to(BUSY_SECONDS))
+    while True:
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            waited = time.monotonic() - began
+            # The lower byte: a log that another process recovers after a kill is busy, too.
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or waited > BUSY_SECONDS:
+                raise
+        time.sleep(min(max(SHORTEST_PAUSE, waited / 10), LONGEST_PAUSE))
 
 
 def _wait_up_to(seconds: float) -> str:
