@@ -1,14 +1,15 @@
 """The batcher: many messages, one forward pass.
 
 Every message runs in a thread of its own and is acknowledged by itself; what they share is the
-forward pass. A batch is run when it is full, or when its oldest item has waited long enough.
+forward pass. A batch is run when it is full, when its oldest item has waited long enough, or when
+nobody else is on the way, where callers say so.
 """
 
-import queue
 import threading
-import time
-from collections.abc import Callable, Hashable, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -33,6 +34,7 @@ class Batcher(Generic[Item, Result]):
         size: most items in a batch.
         wait: seconds that a batch waits for more.
         observe: told the size of each batch.
+        announced: whether all callers come by ``coming``: a batch then waits for nobody else.
     """
 
     def __init__(
@@ -41,12 +43,18 @@ class Batcher(Generic[Item, Result]):
         size: int,
         wait: float,
         observe: Callable[[float], object] = lambda _: None,
+        *,
+        announced: bool = False,
     ) -> None:
         self._run = run
         self._size = size
         self._wait = wait
         self._observe = observe
-        self._entries: queue.SimpleQueue[_Entry[Item, Result]] = queue.SimpleQueue()
+        self._announced = announced
+        self._coming = 0
+        self._here = threading.local()
+        self._entries: deque[_Entry[Item, Result]] = deque()
+        self._changed = threading.Condition()
         self._start = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -59,8 +67,28 @@ class Batcher(Generic[Item, Result]):
         """
         self._ensure_thread()
         entry: _Entry[Item, Result] = _Entry(item, group)
-        self._entries.put(entry)
+        with self._changed:
+            self._entries.append(entry)
+            self._arrive()
         return entry.result.result(timeout)
+
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """This thread may bring an item; batches wait for it until then, or until the end."""
+        with self._changed:
+            self._here.is_coming = True
+            self._coming += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._arrive()
+
+    def _arrive(self) -> None:
+        if getattr(self._here, "is_coming", False):
+            self._here.is_coming = False
+            self._coming -= 1
+        self._changed.notify_all()
 
     def _ensure_thread(self) -> None:
         with self._start:
@@ -75,14 +103,15 @@ class Batcher(Generic[Item, Result]):
                 self._settle(group, [entry for entry in batch if entry.group == group])
 
     def _collect(self) -> list[_Entry[Item, Result]]:
-        batch = [self._entries.get()]
-        until = time.monotonic() + self._wait
-        while len(batch) < self._size:
-            try:
-                batch.append(self._entries.get(timeout=max(0.0, until - time.monotonic())))
-            except queue.Empty:
-                break
-        return batch
+        with self._changed:
+            self._changed.wait_for(lambda: self._entries)
+            self._changed.wait_for(self._is_complete, self._wait)
+            count = min(len(self._entries), self._size)
+            return [self._entries.popleft() for _ in range(count)]
+
+    def _is_complete(self) -> bool:
+        is_alone = self._announced and not self._coming
+        return is_alone or len(self._entries) >= self._size
 
     def _settle(self, group: Hashable, entries: list[_Entry[Item, Result]]) -> None:
         """Run one batch; when it fails, each of its items alone, so that only the culprit fails."""

@@ -30,7 +30,7 @@ from pipeline.errors import (
 from pipeline.fetch import fetch
 from pipeline.imaging import Picture, content_type, count_pixels, decode, encode
 from pipeline.keys import stage_key
-from pipeline.messages import ImageType
+from pipeline.messages import ImageMessage, ImageType
 from pipeline.metrics import ENHANCED
 from pipeline.queues import Stage
 from pipeline.records import CatalogueImage, Enhancement
@@ -52,6 +52,10 @@ class Enhance(StageTask):
 
     def inputs(self, run: Run) -> tuple[Any, ...]:
         return run.image.sha256 or run.image.url, enhancement_model(run.runtime, run.image)
+
+    def _run(self, message: ImageMessage, here: Runtime) -> dict[str, Any]:
+        with batcher().coming():
+            return super()._run(message, here)
 
     def work(self, run: Run) -> str:
         here = run.runtime
@@ -225,4 +229,4 @@ def batcher() -> Batcher[np.ndarray, np.ndarray]:
         return results
 
     chosen = here.settings
-    return Batcher(forward, chosen.batch_size, chosen.batch_wait, ENHANCED.observe)
+    return Batcher(forward, chosen.batch_size, chosen.batch_wait, ENHANCED.observe, announced=True)

@@ -62,6 +62,54 @@ def test_a_batch_that_does_not_fill_up_runs_after_its_wait() -> None:
     assert Batcher(Doubling(), size=8, wait=0.01)(21) == 42
 
 
+def test_a_batch_waits_for_those_on_the_way_and_for_nobody_else() -> None:
+    model = Doubling()
+    batcher = Batcher(model, size=8, wait=LONG, announced=True)
+    ready = threading.Barrier(4)
+
+    def run(item: int) -> int | None:
+        with batcher.coming():
+            ready.wait(LONG)
+            # The last one is on the way, and ends without an item.
+            return batcher(item) if item < 3 else None
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(run, range(4))) == [0, 2, 4, None]
+    assert model.sizes == [3]
+    assert run_alone(batcher) == 10
+    assert model.sizes == [3, 1]
+
+
+def run_alone(batcher: Batcher[int, int]) -> int:
+    with batcher.coming():
+        return batcher(5)
+
+
+def test_whoever_comes_late_is_waited_for_no_longer_than_others_are() -> None:
+    model = Doubling()
+    batcher = Batcher(model, size=8, wait=0.01, announced=True)
+    go_on = threading.Event()
+
+    def late() -> int:
+        with batcher.coming():
+            go_on.wait(LONG)
+            return batcher(1)
+
+    with ThreadPoolExecutor(1) as pool:
+        later = pool.submit(late)
+        assert run_alone(batcher) == 10
+        go_on.set()
+        assert later.result(LONG) == 2
+    assert model.sizes == [1, 1]
+
+
+def test_a_second_item_of_the_same_caller_takes_nothing_from_others() -> None:
+    batcher = Batcher(Doubling(), size=8, wait=LONG, announced=True)
+    with batcher.coming():
+        assert [batcher(1), batcher(2)] == [2, 4]
+    assert run_alone(batcher) == 10
+
+
 def test_a_failing_item_fails_alone() -> None:
     model = Doubling()
     futures = each(Batcher(model, size=4, wait=LONG), [1, -5, 2, 3])
