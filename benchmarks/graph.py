@@ -1,11 +1,12 @@
 """Claim: the graph adds little to what its models cost.
 
 Images a second through all six stages, in two workers as ``justlens up`` starts them, with models
-that cost nothing and pictures so small that pixels cost little. Baseline: a chain and a chord of
-the same shape written by hand on Celery and the bare drivers (``measuring/by_hand.py``): the same
-message, broker, result backend, acknowledgement, pool, threads and prefetch, and the transactions
-that a run of ours was counted to need, of the same sizes. Both have workers that wait all the time,
-and take turns: each round a batch of images from accepted rows to the end of the graph.
+that cost nothing, the quality model among them, and pictures so small that pixels cost little.
+Baseline: a chain and a chord of the same shape written by hand on Celery and the bare drivers
+(``measuring/by_hand.py``): the same message, broker, result backend, acknowledgement, pool, threads
+and prefetch, and the transactions that a run of ours was counted to need, of the same sizes. Both
+have workers that wait all the time, and take turns: each round a batch of images from accepted rows
+to the end of the graph.
 
 With ``--profile`` or ``--plots`` the workers of both are looked at by py-spy once more, after the
 rounds that count.
@@ -60,7 +61,12 @@ POOLS = {"gpu": GPU, "cpu": CPU}
 OWN = "by_hand."
 SHOPS = 5
 CATEGORIES = ("Barber", "Bakery", "Green Paint", "Coffee Shop", "Dental Clinic")
-SMALL = {"JUSTLENS_TARGET_WIDTH": "128", "JUSTLENS_TARGET_HEIGHT": "96", "TEST_JOURNAL": ""}
+FREE = {
+    "JUSTLENS_QUALITY": "measuring.free_models:FreeQuality",
+    "JUSTLENS_TARGET_WIDTH": "128",
+    "JUSTLENS_TARGET_HEIGHT": "96",
+    "TEST_JOURNAL": "",
+}
 REDIS = os.environ.get("JUSTLENS_TEST_REDIS_URL", "redis://127.0.0.1:6379/8")
 
 WAYS = ("ours", "baseline")
@@ -82,7 +88,7 @@ class Ours:
     """The product: a site with two workers."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
-        self.site = Site(folder, **SMALL, **environment)
+        self.site = Site(folder, **FREE, **environment)
         self._done = 0
         self._accepted = 0
         shops = [

@@ -31,7 +31,7 @@ from measuring import FULL, Entry, arguments, entry, machine, plots, report, ver
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from models.quality import measure, measures, noise_sigma
+from models.quality import noise_sigma
 from pipeline.enhancement import carry_out, plan
 from pipeline.imaging import Picture, decode, encode, perceptual_hash
 from pipeline.queues import Stage
@@ -198,11 +198,9 @@ def tag_batch(batch: list[tuple[int, bytes]], runtime: Any, stores: Stores) -> N
     pictures = [decode(content, runtime.settings.max_pixels).on_white() for _, content in batch]
     embedded = runtime.model("image_text")(pictures)
     for (number, _), rgb, embedding in zip(batch, pictures, embedded, strict=True):
-        measured = measures(rgb)
         found = {
             "labels": [asdict(label) for label in embedding.labels],
-            "quality": measure(rgb).score,
-            "measures": asdict(measured),
+            "quality": asdict(runtime.model("quality")(rgb)),
             "hash": perceptual_hash(rgb),
             "people": runtime.model("detector")(rgb),
         }

@@ -1,12 +1,12 @@
 """``justlens describe``: what the models say of one photo."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from cli.output import out, print_json
 from models.detector import PRESENT
 from models.errors import ModelError
-from models.quality import flags, measure, measures
 from pipeline.errors import JustLensError
 from pipeline.imaging import decode
 from pipeline.settings import settings
@@ -25,6 +25,7 @@ def describe(source: Path, *, business: str, categories: Sequence[str], json_out
         embedding = encoder([rgb])[0]
         text = here.model("reader")(rgb)
         people = here.model("detector")(rgb)
+        quality = here.model("quality")(rgb)
         found = here.model("describer")(
             rgb,
             labels=embedding.labels,
@@ -36,7 +37,6 @@ def describe(source: Path, *, business: str, categories: Sequence[str], json_out
         similarities = encoder.encode_names(categories) @ encoder.among_texts(embedding.vector)
     except (OSError, ModelError) as error:
         raise JustLensError(str(error)) from error
-    quality = measure(rgb)
     result = {
         "description": found.description,
         "alt_text": found.alt_text,
@@ -50,7 +50,7 @@ def describe(source: Path, *, business: str, categories: Sequence[str], json_out
         },
         "quality": round(quality.score, 1),
         "flags": {
-            **flags(measures(rgb), quality),
+            **asdict(quality.flags),
             **text_flags(text, business)[0],
             "contains_people": None if people is None else people >= PRESENT,
         },

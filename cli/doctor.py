@@ -125,6 +125,7 @@ def _models(chosen: Settings) -> str:
         "text": chosen.text_encoder,
         "reader": chosen.text_reader,
         "detector": chosen.people_detector,
+        "quality": chosen.quality,
     }
     if chosen.text_enhancer:
         names["text_enhancer"] = chosen.text_enhancer

@@ -1,19 +1,71 @@
-"""How good a photo is by itself, measured without a reference.
-
-Everything is computed at a bounded working size, so that a phone photo costs what a thumbnail
-costs; only noise and resolution need the real pixels.
-"""
+"""How good a photo is by itself."""
 
 import math
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
+from models.base import Model
 from models.errors import UnsuitableInput
 
+
+@dataclass(frozen=True, slots=True)
+class TechnicalFlags:
+    """What is wrong with a picture, whatever it shows; None where the backend cannot know."""
+
+    blurred: bool | None = None
+    nearly_blank: bool | None = None
+    screenshot: bool | None = None
+    collage: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What the flags are decided on; None where the backend cannot know. Shares are 0..1.
+
+    `edge_width`: px over which the strongest edges rise, at the working size.
+    `spread`: grey levels between the 1st and the 99th percentile.
+    `flat`: share of 8x8 blocks of a single colour, at the picture's own size.
+    `ruled_lines`: number of straight even lines as long as a third of the picture, as windows,
+    panels and tables have; each side of a thin line counts.
+    `axis_aligned`: share of the edge energy that runs exactly along or across.
+    `seam`: share of the picture's height or width along which one straight line divides it.
+    """
+
+    edge_width: float | None = None
+    spread: float | None = None
+    flat: float | None = None
+    ruled_lines: int | None = None
+    axis_aligned: float | None = None
+    seam: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """A score of 0 (bad) to 100 (good), and what else the backend can say.
+
+    `parts`: what the score is made of, by name, each 0 (bad) to 1 (good); empty where it has none.
+    """
+
+    score: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    flags: TechnicalFlags = TechnicalFlags()
+    measures: Measures = Measures()
+
+
+class QualityAssessor(Model):
+    """Judges pictures without a reference. May be called from several threads."""
+
+    @abstractmethod
+    def __call__(self, image: np.ndarray) -> Quality:
+        """Judges an RGB uint8 image of shape (height, width, 3). Raises `UnsuitableInput`."""
+
+
 WORKING_SIDE = 512
-"""Longest side in px at which all but noise and resolution are measured."""
+"""Longest side in px at which all is measured that does not need the picture's own pixels."""
 
 NATIVE_SIDE = 1024
 """What needs the picture's own pixels looks at a central cut of at most this many px a side."""
@@ -30,49 +82,86 @@ WEIGHTS = {
     "colourfulness": 0.10,
 }
 
+# Set so that real photos pass, soft ones among them: over 73 of them the widest edge was 9.3 px at
+# a sharpness of 0.2, and the largest flat share 0.54. Blurred by a Gaussian of 3 px, they are all
+# caught.
+BLURRED_EDGE_WIDTH = 7.5
+BLURRED_SHARPNESS = 0.08
+BLANK_SPREAD = 12.0
+SCREENSHOT_FLAT = 0.6
+SCREENSHOT_RULED_LINES = 10
+SCREENSHOT_AXIS_ALIGNED = 0.4
+# Over 85 real photos the longest seam had 0.86 of the picture, the edge of a stage. Of collages of
+# two such photos, as JPEG, 98 % are caught with a white bar between them, 65 % without one.
+COLLAGE_SEAM = 0.9
+STRONG_EDGE = 24.0
+"""Sobel response of a step of 6 grey levels."""
 
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """A score of 0 to 100 and the parts it is the weighted mean of, each 0 (bad) to 1 (good).
 
-    `laplacian_variance` is in squared grey levels at the working size; `noise_sigma` is the
-    standard deviation of the noise in grey levels (0..255) at the picture's own size.
+class NoReference(QualityAssessor):
+    """Classical measures. Grey (height, width) uint8 images are judged as well.
+
+    All is computed at a bounded working size, so that a phone photo costs what a thumbnail costs;
+    only resolution, noise and what tells a screenshot need the real pixels.
+
+    The score is the weighted mean of its parts. The flags err on the side of letting a picture
+    pass. A nearly blank picture is not also called blurred: it has nothing that could be sharp; and
+    the seams of a screenshot are those of its windows.
     """
 
-    score: float
-    sharpness: float
-    exposure: float
-    contrast: float
-    noise: float
-    resolution: float
-    colourfulness: float
-    laplacian_variance: float
-    noise_sigma: float
+    name = "no-reference"
+    version = "2"
 
+    def __call__(self, image: np.ndarray) -> Quality:
+        colour = _colour(image)
+        working = _working(colour)
+        grey = cv2.cvtColor(working, cv2.COLOR_RGB2GRAY)
+        centre = cv2.cvtColor(_centre(colour, NATIVE_SIDE), cv2.COLOR_RGB2GRAY)
+        parts = {
+            # A photo of shallow focus starts at about 20, a crisp one passes 1500.
+            "sharpness": _between(
+                math.log(laplacian_variance(grey) + 1), math.log(20), math.log(1500)
+            ),
+            "exposure": _exposure(grey),
+            # RMS contrast (Peli 1990) of a well-lit photo is about a quarter of the range.
+            "contrast": _between(float(grey.std()) / 255, 0.02, 0.22),
+            "noise": 1 - _between(noise_sigma(centre), 1.5, 15),
+            "resolution": min(1.0, math.sqrt(colour.shape[0] * colour.shape[1] / TARGET_PIXELS)),
+            # Hasler and Suesstrunk call 15 slightly and 59 quite colourful.
+            "colourfulness": _between(colourfulness(working), 0, 59),
+        }
+        low, high = np.percentile(grey, (1, 99))
+        spread = float(high - low)
+        edge_width = _edge_width(grey, spread)
+        across = np.abs(cv2.Sobel(centre, cv2.CV_32F, 1, 0))
+        down = np.abs(cv2.Sobel(centre, cv2.CV_32F, 0, 1))
+        flat = _flat_share(centre)
+        ruled_lines = _ruled_lines(across, down)
+        axis_aligned = _axis_aligned_share(across, down)
+        seam = max(_longest_seam(working), _longest_seam(cv2.transpose(working)))
+        nearly_blank = spread < BLANK_SPREAD
+        screenshot = (
+            not nearly_blank
+            and flat > SCREENSHOT_FLAT
+            and ruled_lines >= SCREENSHOT_RULED_LINES
+            and axis_aligned > SCREENSHOT_AXIS_ALIGNED
+        )
+        return Quality(
+            score=round(100 * sum(WEIGHTS[name] * value for name, value in parts.items()), 2),
+            parts=parts,
+            flags=TechnicalFlags(
+                blurred=not nearly_blank
+                and edge_width > BLURRED_EDGE_WIDTH
+                and parts["sharpness"] < BLURRED_SHARPNESS,
+                nearly_blank=nearly_blank,
+                screenshot=screenshot,
+                collage=not nearly_blank and not screenshot and seam > COLLAGE_SEAM,
+            ),
+            measures=Measures(edge_width, spread, flat, ruled_lines, axis_aligned, seam),
+        )
 
-def measure(image: np.ndarray) -> Quality:
-    """Measures an RGB (height, width, 3) or grey (height, width) uint8 image.
-
-    Raises `UnsuitableInput`.
-    """
-    colour = _colour(image)
-    working = _working(colour)
-    grey = cv2.cvtColor(working, cv2.COLOR_RGB2GRAY)
-    variance = laplacian_variance(grey)
-    sigma = noise_sigma(cv2.cvtColor(_centre(colour, NATIVE_SIDE), cv2.COLOR_RGB2GRAY))
-    parts = {
-        # A photo of shallow focus starts at about 20, a crisp one passes 1500.
-        "sharpness": _between(math.log(variance + 1), math.log(20), math.log(1500)),
-        "exposure": _exposure(grey),
-        # RMS contrast (Peli 1990) of a well-lit photo is about a quarter of the range.
-        "contrast": _between(float(grey.std()) / 255, 0.02, 0.22),
-        "noise": 1 - _between(sigma, 1.5, 15),
-        "resolution": min(1.0, math.sqrt(colour.shape[0] * colour.shape[1] / TARGET_PIXELS)),
-        # Hasler and Suesstrunk call 15 slightly and 59 quite colourful.
-        "colourfulness": _between(colourfulness(working), 0, 59),
-    }
-    score = 100 * sum(WEIGHTS[name] * value for name, value in parts.items())
-    return Quality(score=round(score, 2), laplacian_variance=variance, noise_sigma=sigma, **parts)
+    def _load(self) -> None:
+        return None
 
 
 def laplacian_variance(grey: np.ndarray) -> float:
@@ -114,86 +203,6 @@ def colourfulness(image: np.ndarray) -> float:
     spread = math.hypot(float(red_green.std()), float(yellow_blue.std()))
     strength = math.hypot(float(red_green.mean()), float(yellow_blue.mean()))
     return spread + 0.3 * strength
-
-
-@dataclass(frozen=True, slots=True)
-class Measures:
-    """What the flags are decided on. Shares are 0..1.
-
-    `edge_width`: px over which the strongest edges rise, at the working size.
-    `spread`: grey levels between the 1st and the 99th percentile.
-    `flat`: share of 8x8 blocks of a single colour, at the picture's own size.
-    `ruled_lines`: number of straight even lines as long as a third of the picture, as windows,
-    panels and tables have; each side of a thin line counts.
-    `axis_aligned`: share of the edge energy that runs exactly along or across.
-    `seam`: share of the picture's height or width along which one straight line divides it.
-    """
-
-    edge_width: float
-    spread: float
-    flat: float
-    ruled_lines: int
-    axis_aligned: float
-    seam: float
-
-
-# Set so that real photos pass, soft ones among them: over 73 of them the widest edge was 9.3 px at
-# a sharpness of 0.2, and the largest flat share 0.54. Blurred by a Gaussian of 3 px, they are all
-# caught.
-BLURRED_EDGE_WIDTH = 7.5
-BLURRED_SHARPNESS = 0.08
-BLANK_SPREAD = 12.0
-SCREENSHOT_FLAT = 0.6
-SCREENSHOT_RULED_LINES = 10
-SCREENSHOT_AXIS_ALIGNED = 0.4
-# Over 85 real photos the longest seam had 0.86 of the picture, the edge of a stage. Of collages of
-# two such photos, as JPEG, 98 % are caught with a white bar between them, 65 % without one.
-COLLAGE_SEAM = 0.9
-STRONG_EDGE = 24.0
-"""Sobel response of a step of 6 grey levels."""
-
-
-def flags(measured: Measures, quality: Quality) -> dict[str, bool]:
-    """Whether a picture is `blurred`, `nearly_blank`, a `screenshot` or a `collage`.
-
-    Each answers to the numbers of `measures`, and errs on the side of letting a picture pass. A
-    nearly blank picture is not also called blurred: it has nothing that could be sharp; and the
-    seams of a screenshot are those of its windows.
-    """
-    nearly_blank = measured.spread < BLANK_SPREAD
-    screenshot = (
-        not nearly_blank
-        and measured.flat > SCREENSHOT_FLAT
-        and measured.ruled_lines >= SCREENSHOT_RULED_LINES
-        and measured.axis_aligned > SCREENSHOT_AXIS_ALIGNED
-    )
-    return {
-        "blurred": not nearly_blank
-        and measured.edge_width > BLURRED_EDGE_WIDTH
-        and quality.sharpness < BLURRED_SHARPNESS,
-        "nearly_blank": nearly_blank,
-        "screenshot": screenshot,
-        "collage": not nearly_blank and not screenshot and measured.seam > COLLAGE_SEAM,
-    }
-
-
-def measures(image: np.ndarray) -> Measures:
-    """The measures behind the flags. Raises `UnsuitableInput`."""
-    colour = _colour(image)
-    working = _working(colour)
-    grey = cv2.cvtColor(working, cv2.COLOR_RGB2GRAY)
-    low, high = np.percentile(grey, (1, 99))
-    pixels = cv2.cvtColor(_centre(colour, NATIVE_SIDE), cv2.COLOR_RGB2GRAY)
-    across = np.abs(cv2.Sobel(pixels, cv2.CV_32F, 1, 0))
-    down = np.abs(cv2.Sobel(pixels, cv2.CV_32F, 0, 1))
-    return Measures(
-        edge_width=_edge_width(grey, float(high - low)),
-        spread=float(high - low),
-        flat=_flat_share(pixels),
-        ruled_lines=_ruled_lines(across, down),
-        axis_aligned=_axis_aligned_share(across, down),
-        seam=max(_longest_seam(working), _longest_seam(cv2.transpose(working))),
-    )
 
 
 def _edge_width(grey: np.ndarray, spread: float) -> float:

@@ -42,6 +42,9 @@ BACKENDS: dict[str, dict[str, str]] = {
         "ssdlite": "models.detector:SSDLite",
         "none": "models.detector:NoDetector",
     },
+    "quality": {
+        "no_reference": "models.quality:NoReference",
+    },
 }
 # Another choice among the same, for pictures that are mostly text.
 BACKENDS["text_enhancer"] = BACKENDS["enhancer"]

@@ -102,6 +102,7 @@ class Settings(BaseSettings):
     text_encoder: str = "minilm"
     text_reader: str = "rapidocr"
     people_detector: str = Field("ssdlite", description="`none`: nothing is said of people.")
+    quality: str = Field("no_reference", description="What judges how good a photo is by itself.")
 
     prompt: str = Field(
         "vision_json_with_category", description="Asked of the describer where a job names none."

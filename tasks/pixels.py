@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from models.image_text import ImageEmbedding, Label
-from models.quality import WEIGHTS, flags, measure, measures
 from models.reader import ReadText, TextLine
 from pipeline.imaging import count_pixels, decode, perceptual_hash
 from pipeline.metrics import ENCODED
@@ -21,8 +20,6 @@ from tasks.batcher import Batcher
 from tasks.enhance import original
 from tasks.runtime import runtime
 from tasks.stage import Run
-
-QUALITY_MODEL = "no-reference@2"
 
 
 @lru_cache(maxsize=1)
@@ -106,18 +103,12 @@ class Pixels:
 
     def measures(self) -> dict[str, Any]:
         """``score``, ``parts``, ``flags``, the ``measures`` behind them and ``perceptual_hash``."""
-
-        def compute() -> dict[str, Any]:
-            quality, measured = measure(self.rgb), measures(self.rgb)
-            return {
-                "score": quality.score,
-                "parts": {name: getattr(quality, name) for name in WEIGHTS},
-                "flags": flags(measured, quality),
-                "measures": asdict(measured),
-                "perceptual_hash": perceptual_hash(self.rgb),
-            }
-
-        return self._fact("measures", QUALITY_MODEL, compute)
+        assess = self._run.runtime.model("quality")
+        return self._fact(
+            "measures",
+            assess.identity,
+            lambda: {**asdict(assess(self.rgb)), "perceptual_hash": perceptual_hash(self.rgb)},
+        )
 
     def people(self) -> float | None:
         """How sure the detector is that a person can be seen, 0..1; none: it cannot know."""

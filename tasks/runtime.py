@@ -70,6 +70,7 @@ class Runtime:
             "text": self.settings.text_encoder,
             "reader": self.settings.text_reader,
             "detector": self.settings.people_detector,
+            "quality": self.settings.quality,
         }
         with self._lock:
             if kind not in self._models:

@@ -8,7 +8,7 @@ import numpy as np
 from models.detector import PRESENT
 from models.image_text import UNSAFE
 from pipeline.queues import Stage
-from tasks.pixels import QUALITY_MODEL, Pixels
+from tasks.pixels import Pixels
 from tasks.stage import Run, StageTask
 
 
@@ -25,7 +25,7 @@ class Tag(StageTask):
         return (
             run.image.sha256,
             encoder.identity,
-            QUALITY_MODEL,
+            run.runtime.model("quality").identity,
             run.runtime.model("detector").identity,
             category_names(run),
             background,

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 # The models that a stage calls, loaded before its first message needs them.
 MODELS: dict[str, tuple[str, ...]] = {
     Stage.ENHANCE.value: ("enhancer",),
-    Stage.TAG.value: ("image_text", "detector"),
+    Stage.TAG.value: ("image_text", "detector", "quality"),
     Stage.DESCRIBE.value: ("image_text", "reader", "text"),
     Stage.SCORE.value: ("text",),
     Stage.ALT_TEXT.value: ("image_text",),

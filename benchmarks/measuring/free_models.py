@@ -8,11 +8,19 @@ from typing import Any
 import numpy as np
 
 from models.image_text import ImageEmbedding, ImageTextEncoder, Label, unit
+from models.quality import WEIGHTS, Measures, Quality, QualityAssessor, TechnicalFlags
 from models.text import TextEncoder
 
 DIMENSION = 384
 CLASSES = 1000
 MOST = 10
+# As much as the default backend says.
+ANY_QUALITY = Quality(
+    50.0,
+    dict.fromkeys(WEIGHTS, 0.5),
+    TechnicalFlags(blurred=False, nearly_blank=False, screenshot=False, collage=False),
+    Measures(edge_width=2.0, spread=200.0, flat=0.1, ruled_lines=0, axis_aligned=0.1, seam=0.1),
+)
 
 ENVIRONMENT = {
     "JUSTLENS_ENHANCER": "tests.fast_models:FastEnhancer",
@@ -20,6 +28,7 @@ ENVIRONMENT = {
     "JUSTLENS_TEXT_ENCODER": "measuring.free_models:FreeText",
     "JUSTLENS_TEXT_READER": "tests.fast_models:NoText",
     "JUSTLENS_PEOPLE_DETECTOR": "none",
+    "JUSTLENS_QUALITY": "measuring.free_models:FreeQuality",
     "JUSTLENS_DESCRIBER": "tests.fast_models:ColourDescriber",
     # Alone in its process, an image would wait for others to share a forward pass with.
     "JUSTLENS_BATCH_SIZE": "1",
@@ -73,6 +82,18 @@ class FreeImageText(ImageTextEncoder):
     @cached_property
     def _classes(self) -> np.ndarray:
         return self.encode_texts(self.background_names())
+
+    def _load(self) -> Any:
+        return None
+
+
+class FreeQuality(QualityAssessor):
+    """The same of every picture."""
+
+    name = "free"
+
+    def __call__(self, image: np.ndarray) -> Quality:
+        return ANY_QUALITY
 
     def _load(self) -> Any:
         return None

@@ -1,15 +1,19 @@
-from dataclasses import astuple
+from dataclasses import asdict, astuple
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import skimage.data
 
-from models import quality
+import models
 from models.errors import UnsuitableInput
+from models.quality import WEIGHTS, Quality, noise_sigma
 from tests.measuring import DATA
 
 PHOTOS = DATA / "photo_cases" / "photos"
+
+assess = models.create("quality", "no_reference", weights=Path("/nowhere"), threads=1)
 
 
 def blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
@@ -24,60 +28,72 @@ def noisy(picture: np.ndarray, sigma: float) -> np.ndarray:
 @pytest.mark.parametrize("name", ["coffee", "chelsea", "astronaut"])
 def test_the_more_blurred_the_lower_the_score(name):
     picture = getattr(skimage.data, name)()
-    measured = [
-        quality.measure(picture if sigma == 0 else blurred(picture, sigma)) for sigma in (0, 1, 3)
-    ]
-    assert measured[0].score > measured[1].score > measured[2].score
-    assert measured[0].sharpness > measured[2].sharpness
+    found = [assess(picture if sigma == 0 else blurred(picture, sigma)) for sigma in (0, 1, 3)]
+    assert found[0].score > found[1].score > found[2].score
+    assert found[0].parts["sharpness"] > found[2].parts["sharpness"]
 
 
 @pytest.mark.parametrize("sigma", [5, 10, 20])
 def test_added_noise_is_measured_in_grey_levels(coffee, sigma):
     grey = noisy(cv2.cvtColor(coffee, cv2.COLOR_RGB2GRAY), sigma)
-    assert quality.noise_sigma(grey) == pytest.approx(sigma, rel=0.25)
+    assert noise_sigma(grey) == pytest.approx(sigma, rel=0.25)
 
 
 def test_noise_lowers_the_score(coffee):
-    assert quality.measure(noisy(coffee, 25)).noise < quality.measure(coffee).noise
+    assert assess(noisy(coffee, 25)).parts["noise"] < assess(coffee).parts["noise"]
 
 
 def test_dark_and_washed_out_pictures_are_worse_exposed(cat):
-    good = quality.measure(cat).exposure
-    assert quality.measure(cat // 6).exposure < good
-    assert quality.measure(255 - (255 - cat) // 6).exposure < good
+    good = assess(cat).parts["exposure"]
+    assert assess(cat // 6).parts["exposure"] < good
+    assert assess(255 - (255 - cat) // 6).parts["exposure"] < good
 
 
 def test_grey_has_no_colour_and_a_flat_picture_no_contrast(cat):
     grey = cv2.cvtColor(cat, cv2.COLOR_RGB2GRAY)
-    assert quality.measure(grey).colourfulness == 0 < quality.measure(cat).colourfulness
-    assert quality.measure(np.full((90, 90, 3), 90, dtype=np.uint8)).contrast == 0
+    assert assess(grey).parts["colourfulness"] == 0 < assess(cat).parts["colourfulness"]
+    assert assess(np.full((90, 90, 3), 90, dtype=np.uint8)).parts["contrast"] == 0
 
 
 def test_more_pixels_are_better_until_the_target(cat):
     large = cv2.resize(cat, (1280, 720))
     larger = cv2.resize(cat, (1920, 1080))
-    assert quality.measure(cat).resolution < quality.measure(large).resolution == 1
-    assert quality.measure(larger).resolution == 1
+    assert assess(cat).parts["resolution"] < assess(large).parts["resolution"] == 1
+    assert assess(larger).parts["resolution"] == 1
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 900, 3), (17, 3, 3), (8, 8)])
 def test_any_size_gives_finite_numbers_in_range(shape):
     picture = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    measured = quality.measure(picture)
-    assert np.isfinite(astuple(measured)).all()
-    assert 0 <= measured.score <= 100
-    assert np.isfinite(astuple(quality.measures(picture))).all()
+    found = assess(picture)
+    assert 0 <= found.score <= 100
+    assert all(0 <= part <= 1 for part in found.parts.values())
+    assert np.isfinite(astuple(found.measures)).all()
     assert set(flagged(picture)) <= {"blurred", "nearly_blank", "screenshot", "collage"}
+
+
+def test_every_part_weighs_in_the_score_and_every_flag_is_known(coffee):
+    found = assess(coffee)
+    assert list(found.parts) == list(WEIGHTS)
+    assert found.score == pytest.approx(
+        100 * sum(WEIGHTS[name] * part for name, part in found.parts.items()), abs=0.01
+    )
+    assert None not in (*astuple(found.flags), *astuple(found.measures))
+
+
+def test_what_a_backend_leaves_out_it_cannot_know():
+    found = Quality(score=50.0)
+    assert not found.parts
+    assert {*astuple(found.flags), *astuple(found.measures)} == {None}
 
 
 def test_what_is_not_an_image_is_refused():
     with pytest.raises(UnsuitableInput):
-        quality.measure(np.zeros((4, 4, 4), dtype=np.uint8))
+        assess(np.zeros((4, 4, 4), dtype=np.uint8))
 
 
 def flagged(picture: np.ndarray) -> set[str]:
-    answers = quality.flags(quality.measures(picture), quality.measure(picture))
-    return {name for name, answer in answers.items() if answer}
+    return {name for name, answer in asdict(assess(picture).flags).items() if answer}
 
 
 @pytest.mark.parametrize("name", ["coffee", "chelsea", "astronaut", "rocket", "page"])
