@@ -177,8 +177,10 @@ def noise_sigma(grey: np.ndarray) -> float:
     """
     if min(grey.shape) < 3:
         return 0.0
-    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
-    response = np.abs(cv2.filter2D(grey, cv2.CV_32F, kernel))[1:-1, 1:-1]
+    # Immerkaer's mask is this second difference along and across; what it gives are integers.
+    second = np.array([1, -2, 1], dtype=np.float32)
+    response = np.abs(cv2.sepFilter2D(grey, cv2.CV_16S, second, second))[1:-1, 1:-1]
+    response = response.astype(np.float32)
     levels = grey[1:-1, 1:-1].astype(np.float32)
     block = 16
     rows, columns = (max(1, side // block) for side in response.shape)
@@ -189,7 +191,12 @@ def noise_sigma(grey: np.ndarray) -> float:
     usable = means[(brightness > 8) & (brightness < 247)]
     if usable.size < 0.05 * means.size:
         usable = means
-    return float(np.percentile(usable, 25)) * math.sqrt(math.pi / 2) / 6
+    below, quarters = divmod(usable.size - 1, 4)
+    above = min(below + 1, usable.size - 1)
+    low, high = np.partition(usable, (below, above))[[below, above]]
+    # From the nearer one, as np.percentile has it, which takes ten times as long for so few.
+    nearer, way = (low, quarters / 4) if quarters < 2 else (high, quarters / 4 - 1)
+    return float(nearer + (high - low) * way) * math.sqrt(math.pi / 2) / 6
 
 
 def colourfulness(image: np.ndarray) -> float:

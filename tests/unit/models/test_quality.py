@@ -1,3 +1,4 @@
+import math
 from dataclasses import asdict, astuple
 from pathlib import Path
 
@@ -37,6 +38,23 @@ def test_the_more_blurred_the_lower_the_score(name):
 def test_added_noise_is_measured_in_grey_levels(coffee, sigma):
     grey = noisy(cv2.cvtColor(coffee, cv2.COLOR_RGB2GRAY), sigma)
     assert noise_sigma(grey) == pytest.approx(sigma, rel=0.25)
+
+
+@pytest.mark.parametrize("size", [(3, 3), (16, 40), (34, 35), (50, 34), (96, 128), (333, 517)])
+def test_noise_is_what_the_papers_mask_and_the_lower_quartile_of_blocks_give(coffee, size):
+    grey = noisy(cv2.resize(cv2.cvtColor(coffee, cv2.COLOR_RGB2GRAY), size[::-1]), 6)
+    mask = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
+    response = np.abs(cv2.filter2D(grey, cv2.CV_32F, mask))[1:-1, 1:-1]
+    columns, rows = (max(1, (side - 2) // 16) for side in size[::-1])
+
+    def blocks(values):
+        return cv2.resize(values, (columns, rows), interpolation=cv2.INTER_AREA)
+
+    brightness = blocks(grey[1:-1, 1:-1].astype(np.float32))
+    usable = blocks(response)[(brightness > 8) & (brightness < 247)]
+    assert usable.size
+    expected = float(np.percentile(usable, 25)) * math.sqrt(math.pi / 2) / 6
+    assert noise_sigma(grey) == expected
 
 
 def test_noise_lowers_the_score(coffee):
