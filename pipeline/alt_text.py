@@ -6,7 +6,6 @@ They look for English words.
 """
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
@@ -41,6 +40,8 @@ _FILE_NAME = re.compile(
 )
 _MARKUP = re.compile(r"<[/!]?[a-z][^<>]*>|&(?:[a-z]+|#x?[0-9a-f]+);", re.IGNORECASE)
 _CUT_OFF = re.compile(r"\s*(?:\.\.|…)[.…\s]*$")
+# The categories Cc, Zl and Zp of Unicode.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Words that stand in the picture are repeated as they are.
 _QUOTED = re.compile(r"“[^”]*”|\"[^\"]*\"")
 
@@ -81,17 +82,18 @@ def broken_rules(text: str, business: str = "") -> list[Rule]:
         text: of the picture.
         business: name of the business; empty: not known.
     """
-    if not _letters(text):
+    letters = _letters(text)
+    if not letters:
         return [Rule.EMPTY]
     own_words = _QUOTED.sub("", text)
     first = next(sign for sign in text if sign.isalnum())
     is_broken = {
         Rule.TOO_LONG: len(text) > MOST_CHARACTERS,
-        Rule.SEVERAL_LINES: any(unicodedata.category(sign) in ("Cc", "Zl", "Zp") for sign in text),
+        Rule.SEVERAL_LINES: bool(CONTROL.search(text)),
         Rule.MARKUP: bool(_MARKUP.search(text)),
         Rule.FILE_NAME: bool(_FILE_NAME.search(own_words)),
         Rule.CALLS_ITSELF_A_PICTURE: bool(_CALLS_ITSELF_A_PICTURE.match(text)),
-        Rule.ONLY_THE_NAME: _letters(text) == _letters(business),
+        Rule.ONLY_THE_NAME: letters == _letters(business),
         Rule.KEYWORDS: len(_parts(own_words)) >= KEYWORDS_FROM,
         Rule.NO_CAPITAL: first.islower(),
         Rule.CUT_OFF: bool(_CUT_OFF.search(own_words)),
@@ -132,7 +134,7 @@ def plainest(business: str) -> str:
 
 
 def _letters(text: str) -> str:
-    return "".join(sign for sign in text.casefold() if sign.isalnum())
+    return "".join(filter(str.isalnum, text.casefold()))
 
 
 def _parts(text: str) -> list[str]:

@@ -1,10 +1,13 @@
 """The rules of alt texts, and the candidates that pass them."""
 
+import sys
 import time
+import unicodedata
 
 import pytest
 
 from pipeline.alt_text import (
+    CONTROL,
     MOST_CHARACTERS,
     NOTHING_KNOWN,
     WORDS,
@@ -73,6 +76,12 @@ def test_a_plain_sentence_on_what_is_seen_breaks_no_rule(text: str) -> None:
 )
 def test_what_a_rule_forbids_is_named(text: str, rule: Rule) -> None:
     assert rule in broken_rules(text, NAME)
+
+
+def test_control_characters_and_separators_of_lines_are_those_of_unicode() -> None:
+    signs = [chr(code) for code in range(sys.maxunicode + 1)]
+    forbidden = {sign for sign in signs if unicodedata.category(sign) in ("Cc", "Zl", "Zp")}
+    assert set(CONTROL.findall("".join(signs))) == forbidden
 
 
 def test_all_broken_rules_are_named_and_each_has_its_words() -> None:
