@@ -273,4 +273,5 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
             converted = None
         if converted is not None:
             return converted
-    return image.convert("RGB")
+    # Pillow would copy it.
+    return image if image.mode == "RGB" else image.convert("RGB")
