@@ -25,6 +25,8 @@ FORMATS = {
 }
 SMALLEST_SIDE = 16
 JPEG_QUALITY = 90
+# Rows that are turned gray at a time: Pillow keeps four bytes for each pixel of an RGB image.
+BAND = 256
 # The most that WebP holds.
 LONGEST_SIDE = 16383
 # Gray of more than 8 bits.
@@ -182,7 +184,11 @@ def resize(array: np.ndarray, width: int, height: int) -> np.ndarray:
 
 def perceptual_hash(rgb: np.ndarray) -> str:
     """64 bits as hexadecimal digits; near-duplicates differ in few of them (DCT hash)."""
-    return str(imagehash.phash(Image.fromarray(rgb)))
+    height, width = rgb.shape[:2]
+    gray = Image.new("L", (width, height))
+    for top in range(0, height, BAND):
+        gray.paste(Image.fromarray(rgb[top : top + BAND]).convert("L"), (0, top))
+    return str(imagehash.phash(gray))
 
 
 @contextmanager

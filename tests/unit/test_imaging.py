@@ -4,12 +4,14 @@ import io
 import struct
 import zlib
 
+import imagehash
 import numpy as np
 import pytest
 from PIL import Image
 
 from pipeline.errors import UndecodableImage
 from pipeline.imaging import (
+    BAND,
     Picture,
     content_type,
     decode,
@@ -235,3 +237,10 @@ def test_looks_survive_a_change_of_size() -> None:
 
     assert (bits(small) ^ bits(large)).bit_count() <= 4
     assert (bits(small) ^ bits(small[::-1])).bit_count() > 10
+
+
+@pytest.mark.parametrize("height", [16, BAND - 1, BAND, BAND + 1, 2 * BAND + 40])
+def test_the_hash_is_that_of_the_whole_picture(height: int) -> None:
+    noise = np.random.default_rng(height).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    image = resize(noise, 90, height)
+    assert perceptual_hash(image) == str(imagehash.phash(Image.fromarray(image)))
