@@ -52,7 +52,7 @@ def capacity(
         taken = taken.model_copy(update={"page_seconds": page_ms / 1000})
     triton = 0.0
     if gpu:
-        taken, figures = priced.on_gpu(taken, figures, gpu), _on_gpu_machines(figures)
+        taken, figures = priced.on_gpu(taken, figures, gpu), _on_gpu_machines(figures, gpu)
     if describer:
         taken = priced.with_describer(taken, figures, describer)
         triton = figures.describers[describer].images_per_second
@@ -99,12 +99,14 @@ def read_profile(text: str) -> list[float]:
         raise ConfigurationError(f"a profile is 24 numbers with commas; {error}") from error
 
 
-def _on_gpu_machines(figures: Figures) -> Figures:
+def _on_gpu_machines(figures: Figures, gpu: str) -> Figures:
     """Workers of the pool `gpu` on the first kind of machine that has one."""
     kind = next((name for name, machine in figures.machines.items() if machine.gpus), None)
     if kind is None:
         raise ConfigurationError("the prices know no machine with a GPU")
-    shape = figures.workers["gpu"].model_copy(update={"machine": kind})
+    shape = figures.workers["gpu"]
+    slots = figures.gpus[gpu].slots or shape.slots
+    shape = shape.model_copy(update={"machine": kind, "slots": slots})
     return figures.model_copy(update={"workers": {**figures.workers, "gpu": shape}})
 
 

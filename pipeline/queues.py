@@ -5,6 +5,7 @@ dead letter all speak of the same thing.
 """
 
 import re
+from collections.abc import Collection
 from enum import IntEnum, StrEnum
 
 
@@ -55,6 +56,12 @@ SLOTS = {
     JOBS: 2,
     RETRAINING: 1,
 }
+
+
+def shared_out(concurrency: int, queues: Collection[str]) -> dict[str, int]:
+    """The slots of a worker dealt out to its queues as ``SLOTS`` has it, at least one for each."""
+    whole = sum(SLOTS.get(queue, 1) for queue in queues)
+    return {queue: max(1, concurrency * SLOTS.get(queue, 1) // whole) for queue in queues}
 
 
 _BULK = ".bulk"

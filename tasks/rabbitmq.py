@@ -1,7 +1,7 @@
 """What RabbitMQ needs of a worker: prefetch for each queue, and a bulk lane that waits its turn."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from celery import Celery, bootsteps
@@ -16,12 +16,6 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 1.0
 # How long workers have to say what they are at.
 ANSWER_SECONDS = 2.0
-
-
-def shared_out(concurrency: int, queues: Collection[str]) -> dict[str, int]:
-    """The slots of a worker dealt out to its queues as ``SLOTS`` has it, at least one for each."""
-    whole = sum(SLOTS.get(queue, 1) for queue in queues)
-    return {queue: max(1, concurrency * SLOTS.get(queue, 1) // whole) for queue in queues}
 
 
 class SlotConsumer(Consumer):

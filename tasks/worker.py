@@ -17,10 +17,10 @@ from pipeline.errors import ConfigurationError
 from pipeline.graph import Sender
 from pipeline.metrics import MODEL_LOAD_SECONDS
 from pipeline.purge import open_purge
-from pipeline.queues import QUEUES, SLOTS, Lane, Stage, lane_queue, queue_of
+from pipeline.queues import QUEUES, SLOTS, Lane, Stage, lane_queue, queue_of, shared_out
 from pipeline.reconcile import send_lost
 from pipeline.topology import declare
-from tasks.rabbitmq import SlotConsumer, images_at_work, shared_out
+from tasks.rabbitmq import SlotConsumer, images_at_work
 from tasks.runtime import Runtime, runtime
 from tasks.unacked import WorkerLock, images_in_flight
 

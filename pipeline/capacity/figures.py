@@ -87,11 +87,14 @@ class Gpu(_Table):
     Attributes:
         images_per_second: by stage, with full batches of that stage.
         batch: images in one forward pass, by stage.
+        slots: messages that a worker with one works at (``--concurrency``); half of a stage's
+            are in its pass, the others gather for the next. Empty: what a worker opens by itself.
         source: where the figures are from.
     """
 
     images_per_second: Mapping[Stage, float]
     batch: Mapping[Stage, int]
+    slots: int | None = Field(None, ge=1)
     source: str
 
 

@@ -12,7 +12,7 @@ from pipeline.capacity.queueing import HeldUp, Station, held_up
 from pipeline.capacity.service_times import POOLS, ServiceTimes, StageTime
 from pipeline.capacity.simulation import Workers
 from pipeline.errors import ConfigurationError
-from pipeline.queues import Stage
+from pipeline.queues import Stage, shared_out
 
 GB = 1e9
 HOURS_PER_MONTH = 730.0
@@ -137,11 +137,12 @@ def worker(
         gpus: that it has.
     """
     times = [_faster(time, speed) for time in stages.values()]
+    together = _in_a_pass(stages, slots)
     # What a stage takes of each part, and how many there are of it.
     parts: dict[Limit, tuple[list[float], int]] = {
         "cores": ([time.core_seconds for time in times], cores),
         "slots": ([time.seconds for time in times], slots),
-        "GPU": ([time.gpu_seconds / time.batch for time in times], max(1, gpus)),
+        "GPU": ([time.gpu_seconds / together for time in times], max(1, gpus)),
         # Each stage has a thread of its own for these.
         "forward passes": (
             [max(time.serial_cpu_seconds for time in times)] * len(times),
@@ -174,6 +175,21 @@ def worker(
         batch=max(time.batch for time in times) if limit == "forward passes" else 1,
     )
     return station, limit
+
+
+def _in_a_pass(stages: Mapping[Stage, StageTime], slots: int) -> int:
+    """Images in one forward pass on a GPU of a worker that has all it can do.
+
+    The stages' passes take turns, so that in the long run each has as many images as any other. A
+    batch gathers while the one before it is in its pass, and the slots are for both.
+    """
+    own = shared_out(slots, [stage.value for stage in stages])
+    on_gpu = [
+        min(time.batch, max(1, own[stage.value] // 2))
+        for stage, time in stages.items()
+        if time.gpu_seconds
+    ]
+    return min(on_gpu, default=1)
 
 
 def _faster(time: StageTime, speed: float) -> StageTime:
@@ -225,6 +241,7 @@ def simulated(plan: Plan, times: ServiceTimes, figures: Figures) -> list[Workers
             slots(figures.workers[pool], pool),
             plan.pools[pool].workers,
             figures.workers[pool].cores,
+            are_shared_out=True,
         )
         for pool, stages in POOLS.items()
     ]

@@ -17,7 +17,7 @@ import simpy
 
 from pipeline.capacity.service_times import StageTime
 from pipeline.graph import STEPS
-from pipeline.queues import Lane, Stage
+from pipeline.queues import Lane, Stage, shared_out
 
 Steps = Generator[simpy.Event, Any, None]
 
@@ -35,12 +35,23 @@ class Workers:
         slots: messages that a process works at, at a time.
         processes: how many there are.
         cores: most that a process uses at a time; none: as many as its machine has.
+        are_shared_out: each stage has slots of its own, as on RabbitMQ; otherwise whatever comes
+            first takes one, as on Valkey.
     """
 
     stages: tuple[Stage, ...]
     slots: int
     processes: int = 1
     cores: int | None = None
+    are_shared_out: bool = False
+
+    @property
+    def shares(self) -> dict[tuple[Stage, ...], int]:
+        """Slots of a process, by the stages that have them together."""
+        if not self.are_shared_out:
+            return {self.stages: self.slots}
+        own = shared_out(self.slots, [stage.value for stage in self.stages])
+        return {(stage,): own[stage.value] for stage in self.stages}
 
 
 @dataclass(frozen=True)
@@ -90,7 +101,6 @@ class _Process:
     """A worker process: the threads that it has one of, its cores."""
 
     def __init__(self, environment: simpy.Environment, workers: Workers) -> None:
-        self.free = workers.slots
         self.cores = simpy.Resource(environment, workers.cores) if workers.cores else None
         self.batches = {stage: _Batches(environment) for stage in workers.stages}
         self.gpu = simpy.Resource(environment, 1)
@@ -104,21 +114,36 @@ class _Batches:
         self.waiting: deque[tuple[float, simpy.Event]] = deque()
 
 
-class _Group:
-    """Workers that are alike, and the slots of all their processes."""
+class _Slots:
+    """The slots that workers that are alike have for the same stages."""
 
-    def __init__(self, environment: simpy.Environment, workers: Workers) -> None:
-        self.slots = simpy.PriorityResource(environment, workers.slots * workers.processes)
-        self._ring = deque(_Process(environment, workers) for _ in range(workers.processes))
+    def __init__(
+        self, environment: simpy.Environment, processes: Sequence[_Process], each: int
+    ) -> None:
+        self.all = simpy.PriorityResource(environment, each * len(processes))
+        self._free = dict.fromkeys(processes, each)
+        self._ring = deque(processes)
 
     def take(self) -> _Process:
         """The next process in turn that has a free slot, as a broker deals messages out."""
-        while not self._ring[0].free:
+        while not self._free[self._ring[0]]:
             self._ring.rotate(-1)
         process = self._ring[0]
         self._ring.rotate(-1)
-        process.free -= 1
+        self._free[process] -= 1
         return process
+
+    def give_back(self, process: _Process) -> None:
+        """A slot that was taken."""
+        self._free[process] += 1
+
+
+def _slots(environment: simpy.Environment, workers: Workers) -> dict[Stage, _Slots]:
+    processes = [_Process(environment, workers) for _ in range(workers.processes)]
+    shares = (
+        (together, _Slots(environment, processes, n)) for together, n in workers.shares.items()
+    )
+    return {stage: slots for together, slots in shares for stage in together}
 
 
 class _Simulation:
@@ -135,11 +160,9 @@ class _Simulation:
         self.environment = simpy.Environment()
         self.cores = simpy.Resource(self.environment, cores) if cores else None
         self.times, self.beside, self.quantum, self.dice = times, beside, quantum, dice
-        self.groups = {
-            stage: group
-            for group, alike in ((_Group(self.environment, one), one) for one in workers)
-            for stage in alike.stages
-        }
+        self.slots: dict[Stage, _Slots] = {}
+        for alike in workers:
+            self.slots |= _slots(self.environment, alike)
         self.wanted, self.begun = images, 0
         self.through: list[float] = []
         self.computed: list[tuple[float, float]] = []
@@ -171,13 +194,13 @@ class _Simulation:
             self.ended.succeed()
 
     def _stage(self, stage: Stage, lane: Lane) -> Steps:
-        time, group = self.times[stage], self.groups[stage]
+        time, slots = self.times[stage], self.slots[stage]
         if not time.seconds:
             return
         arrived = self.environment.now
-        with group.slots.request(priority=lane) as slot:
+        with slots.all.request(priority=lane) as slot:
             yield slot
-            process = group.take()
+            process = slots.take()
             times = self._drawn(time.scv)
             if time.cpu_seconds:
                 yield from self._compute(time.cpu_seconds * times, process)
@@ -185,7 +208,7 @@ class _Simulation:
                 yield from self._forward(time, times, process.batches[stage], process)
             if time.wait_seconds:
                 yield self.environment.timeout(time.wait_seconds * times)
-            process.free += 1
+            slots.give_back(process)
         own = (time.core_seconds + time.wait_seconds) * times + time.gpu_seconds
         self.waits.append((arrived, stage, lane, self.environment.now - arrived - own))
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from pipeline.queues import GPU_QUEUES, QUEUES, SLOTS, Stage
-from tasks.rabbitmq import shared_out
+from pipeline.queues import GPU_QUEUES, QUEUES, SLOTS, Stage, shared_out
 
 DESCRIBE = Stage.DESCRIBE.value
 

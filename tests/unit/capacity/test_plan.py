@@ -15,6 +15,7 @@ from pipeline.capacity.figures import Figures
 from pipeline.capacity.plan import Goal, Plan, make, worker
 from pipeline.capacity.queueing import held_up
 from pipeline.capacity.service_times import POOLS, ServiceTimes, StageTime
+from pipeline.capacity.simulation import Load, Workers, simulate
 from pipeline.errors import ConfigurationError
 from pipeline.queues import Lane, Stage
 
@@ -210,6 +211,23 @@ def test_a_gpu_takes_forward_passes_off_the_cores() -> None:
     )
     with pytest.raises(ConfigurationError, match="there are: example"):
         priced.on_gpu(TIMES, FIGURES, "h100")
+
+
+def test_a_gpu_worker_does_what_the_simulation_lets_through() -> None:
+    """The stages take turns on it, and few slots leave it half idle."""
+    taken = priced.on_gpu(TIMES, FIGURES, "example")
+    stages = {stage: taken.stages[stage] for stage in POOLS["gpu"]}
+    rates = []
+    for slots in (22, 88, 176):
+        station, limit = worker(stages, slots, 2, gpus=1)
+        assert limit == "GPU"
+        alone = Workers(POOLS["gpu"], slots, cores=2, are_shared_out=True)
+        others = Workers(tuple(set(Stage) - set(POOLS["gpu"])), 1000)
+        times = {**taken.stages, **dict.fromkeys(others.stages, StageTime(cpu_seconds=0))}
+        seen = simulate(times, [alone, others], Load(in_flight=300), images=800)
+        rates.append(station.able / len(stages))
+        assert seen.rate == pytest.approx(rates[-1], rel=0.05)
+    assert rates[0] < rates[1] < rates[2] < 12
 
 
 def test_triton_is_planned_for_what_describes_there() -> None:

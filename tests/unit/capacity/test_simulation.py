@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from pipeline.capacity.queueing import erlang_c, lane_waits
-from pipeline.capacity.service_times import StageTime
+from pipeline.capacity.service_times import POOLS, StageTime
 from pipeline.capacity.simulation import Load, Outcome, Workers, simulate
 from pipeline.queues import Lane, Stage
 
@@ -110,6 +110,17 @@ def test_a_gpu_takes_a_batch_in_the_time_of_one_pass() -> None:
         time = StageTime(cpu_seconds=0, gpu_seconds=0.5, scv=0, batch=batch)
         seen = only(time, Workers((Stage.ENHANCE,), slots), load=Load(in_flight=40), images=400)
         assert seen.rate == pytest.approx(rate, rel=0.05)
+
+
+def test_a_batch_holds_no_more_than_its_stage_has_slots() -> None:
+    """16, 4 and 2 of 22, as a worker on RabbitMQ deals them out; without that, 22 for all."""
+    tag = StageTime(cpu_seconds=0, gpu_seconds=0.5, scv=0, batch=32)
+    times = {**dict.fromkeys(Stage, NOTHING), Stage.TAG: tag}
+    others = Workers(tuple(set(Stage) - set(POOLS["gpu"])), slots=1000)
+    for are_shared_out, rate in ((True, 8.0), (False, 44.0)):
+        workers = Workers(POOLS["gpu"], 22, are_shared_out=are_shared_out)
+        seen = simulate(times, [workers, others], Load(in_flight=60), images=400)
+        assert seen.rate == pytest.approx(rate, rel=0.06)
 
 
 def test_slots_that_wait_bound_the_rate_whatever_the_cores() -> None:
