@@ -51,6 +51,13 @@ def test_a_worker_that_is_stopped_amid_batches_loses_no_message(any_site: Site) 
     assert not site.stores.documents.dead_letters()
 
 
+def test_an_image_that_comes_alone_waits_for_nobody(site: Site) -> None:
+    site.take_in(1)
+    site.worker(JUSTLENS_BATCH_SIZE="8", JUSTLENS_BATCH_WAIT="3600")
+    site.until(lambda: site.states() == {ImageState.DONE: 1}, "the image is done")
+    assert passes(site) == [1]
+
+
 def test_one_image_of_a_batch_fails_and_each_other_gets_its_own_result(site: Site) -> None:
     pictures = {
         number: plain((20 * number, 160, 60), width=64, height=48, seed=number)
