@@ -98,6 +98,16 @@ def lines(form: LogFormat) -> logging.Formatter:
     return JsonLines() if form == "json" else TextLines()
 
 
+def tell_no_places() -> None:
+    """Have this process's records say nothing of the line of code and the thread that wrote them.
+
+    Our lines do not show them, and to find out walks the stack at each record: Python's Logging
+    HOWTO, "Optimization".
+    """
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
 def write_log(form: LogFormat, taken_over: Iterable[str] = ()) -> None:
     """Write the lines of this process to its standard error, from INFO on.
 

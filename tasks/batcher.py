@@ -56,6 +56,7 @@ class Batcher(Generic[Item, Result]):
         self._entries: deque[_Entry[Item, Result]] = deque()
         self._changed = threading.Condition()
         self._start = threading.Lock()
+        self._pass = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def __call__(self, item: Item, group: Hashable = None, timeout: float | None = None) -> Result:
@@ -65,8 +66,13 @@ class Batcher(Generic[Item, Result]):
             TimeoutError: the result took longer than ``timeout`` seconds.
             Exception: what ``run`` raised for this item alone.
         """
-        self._ensure_thread()
         entry: _Entry[Item, Result] = _Entry(item, group)
+        if self._size == 1 and timeout is None:
+            # There is nobody to share with, and no reason to change threads.
+            with self._pass:
+                self._settle(group, [entry])
+            return entry.result.result()
+        self._ensure_thread()
         with self._changed:
             self._entries.append(entry)
             self._arrive()
@@ -100,7 +106,8 @@ class Batcher(Generic[Item, Result]):
         while True:
             batch = self._collect()
             for group in dict.fromkeys(entry.group for entry in batch):
-                self._settle(group, [entry for entry in batch if entry.group == group])
+                with self._pass:
+                    self._settle(group, [entry for entry in batch if entry.group == group])
 
     def _collect(self) -> list[_Entry[Item, Result]]:
         with self._changed:

@@ -11,7 +11,7 @@ from celery.signals import (
     task_prerun,
 )
 
-from pipeline.logs import facts_of_task, lines, work_at
+from pipeline.logs import facts_of_task, lines, tell_no_places, work_at
 from pipeline.settings import settings
 
 
@@ -19,6 +19,7 @@ from pipeline.settings import settings
 @after_setup_task_logger.connect
 def write_our_lines(logger: logging.Logger, **_: Any) -> None:
     """Give the handlers that Celery has made our lines."""
+    tell_no_places()
     for handler in logger.handlers:
         handler.setFormatter(lines(settings().log_format))
 

@@ -110,6 +110,22 @@ def test_a_second_item_of_the_same_caller_takes_nothing_from_others() -> None:
     assert run_alone(batcher) == 10
 
 
+def test_whoever_has_nobody_to_share_with_runs_the_pass_itself_and_one_at_a_time() -> None:
+    threads, running = [], []
+
+    def run(_group: Hashable, items: Sequence[int]) -> list[int]:
+        threads.append(threading.get_ident())
+        running.append(True)
+        assert len(running) == 1
+        running.pop()
+        return [2 * item for item in items]
+
+    batcher = Batcher(run, size=1, wait=LONG)
+    assert batcher(4) == 8
+    assert threads == [threading.get_ident()]
+    assert [future.result() for future in each(batcher, range(16))] == list(range(0, 32, 2))
+
+
 def test_a_failing_item_fails_alone() -> None:
     model = Doubling()
     futures = each(Batcher(model, size=4, wait=LONG), [1, -5, 2, 3])

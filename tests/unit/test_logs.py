@@ -192,3 +192,17 @@ silent.info("not told")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     told = [json.loads(line)["message"] for line in done.stderr.splitlines()]
     assert told == ["started", "queued"], done.stderr
+
+
+def test_a_worker_does_not_look_for_the_place_of_each_line() -> None:
+    program = """
+import logging
+import tasks.logs
+from tasks import app
+app.log.setup(loglevel="INFO", logfile=None)
+record = logging.getLogger("tasks").makeRecord("tasks", logging.INFO, "", 0, "", (), None)
+logging.getLogger("tasks").info("thread %s, place known: %s", record.thread, logging._srcfile)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    told = [line.partition(": ")[2] for line in done.stderr.splitlines()]
+    assert told == ["thread None, place known: None"], done.stderr
