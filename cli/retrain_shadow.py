@@ -104,6 +104,8 @@ def _show(champion: str, challenger: str, outcome: Verdict) -> None:
     for check in outcome.checks:
         value = "" if check.value is None else f"{check.value:.3f}"
         kept = "kept" if check.passed else "[red]not kept[/]"
+        if check.may_be_chance:
+            kept = "may be chance"
         table.add_row(NAMES[check.name], value, f"{check.limit:g}", kept)
     out.print(table)
     if outcome.agreement and outcome.overlap:

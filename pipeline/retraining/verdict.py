@@ -81,6 +81,12 @@ class Check:
     passed: bool
     words: str
 
+    @property
+    def may_be_chance(self) -> bool:
+        """Whether a drift passes that is above its limit, for it is not significant."""
+        is_drift = self.name in ("psi", "ks")
+        return is_drift and self.passed and (self.value or 0) > self.limit
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -135,7 +135,11 @@ def test_a_distance_of_scores_that_may_be_chance_fails_nobody() -> None:
     assert found.outcome == "pass"
     assert found.drift is not None
     assert min(found.drift.psi, found.drift.ks) > 0.01
-    assert len(verdict(comparisons(shifted=0.1), strict).reasons) == 2
+    assert [one.name for one in found.checks if one.may_be_chance] == ["psi", "ks"]
+    significant = verdict(comparisons(shifted=0.1), strict)
+    assert len(significant.reasons) == 2
+    assert not any(one.may_be_chance for one in significant.checks)
+    assert not any(one.may_be_chance for one in verdict(comparisons(), Settings()).checks)
 
 
 def test_an_answer_that_is_given_again_and_again_makes_no_drift_surer() -> None:
