@@ -68,7 +68,7 @@ def population_stability_p(index: float, one: int, other: int, bins: int = BINS)
     Of samples of sizes n and m, index times n m / (n + m) has a chi-squared distribution with
     bins - 1 degrees of freedom: B. Yurdakul and J. Naranjo 2020, "Statistical properties of the
     population stability index", Journal of Risk Model Validation 14 (4). With less than ten values
-    a bin it comes out too large, never too small.
+    a bin, or where values that repeat leave fewer bins, it comes out too large and not too small.
 
     Args:
         index: ``population_stability`` of the two.

@@ -159,7 +159,7 @@ def verdict(comparisons: Sequence[Comparison], settings: Settings) -> Verdict:
 def scores(comparisons: Sequence[Comparison]) -> tuple[np.ndarray, np.ndarray]:
     """Those of first pictures, 0..1: the champion's (N,) and the challenger's (M,).
 
-    Two answers that were given again and again, to whatever query, are counted once: they say
+    A pair of answers that was given again and again, to whatever query, is counted once: it says
     nothing new.
     """
     pairs = [
@@ -234,14 +234,14 @@ def _drift_checks(drift: Drift | None, nothing_is_scored: bool, settings: Settin
             Check("psi", None, psi, nothing_is_scored, words),
             Check("ks", None, ks, nothing_is_scored, words),
         ]
-    least = settings.shadow_drift_p
-    significant = f"significant below {least:g}"
+    chance = settings.shadow_drift_p
+    significant = f"significant below {chance:g}"
     return [
         Check(
             "psi",
             drift.psi,
             psi,
-            drift.psi <= psi or drift.psi_p >= least,
+            drift.psi <= psi or drift.psi_p >= chance,
             f"the scores' population stability index is {drift.psi:.3f} ({drift.psi_words}, "
             f"{significant}); at most {psi:g} is wanted",
         ),
@@ -249,7 +249,7 @@ def _drift_checks(drift: Drift | None, nothing_is_scored: bool, settings: Settin
             "ks",
             drift.ks,
             ks,
-            drift.ks <= ks or drift.ks_p >= least,
+            drift.ks <= ks or drift.ks_p >= chance,
             f"the scores' Kolmogorov-Smirnov statistic is {drift.ks:.3f} ({drift.ks_words}, "
             f"{significant}); at most {ks:g} is wanted",
         ),
