@@ -49,6 +49,10 @@ def configure(sender: Any, instance: Any, conf: Any, options: dict[str, Any], **
     chosen = tuple(dict.fromkeys(queue_of(name)[0] for name in _queues(options)))
     if not options.get("concurrency"):
         conf.worker_concurrency = sum(SLOTS.get(queue, 1) for queue in chosen)
+    concurrency = int(options.get("concurrency") or conf.worker_concurrency)
+    # Those that Celery would share among all slots are for its own broadcasts: with none left as
+    # it connects anew, the worker would not start again.
+    conf.broker_pool_limit += concurrency
     if here.settings.broker_url.startswith(("redis", "rediss")):
         _lock = WorkerLock(run_directory(here.settings))
         conf.broker_transport_options = {
@@ -56,7 +60,6 @@ def configure(sender: Any, instance: Any, conf: Any, options: dict[str, Any], **
             **_lock.transport_options(),
         }
     else:
-        concurrency = int(options.get("concurrency") or conf.worker_concurrency)
         SlotConsumer.slots = shared_out(concurrency, chosen)
         instance.app.amqp.Consumer = SlotConsumer
 
