@@ -5,18 +5,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipeline.queues import SLOTS, Stage
+
 PROGRAM = """
 from types import SimpleNamespace
 from tasks import app
 from tasks.worker import configure
 given = {"queues": "image_enhance_process", "concurrency": %s}
 configure(sender=None, instance=SimpleNamespace(app=app), conf=app.conf, options=given)
-print(app.conf.worker_concurrency, app.producer_pool.limit)
+print(app.producer_pool.limit)
 """
 
 
-def started(tmp_path: Path, concurrency: int) -> list[int]:
-    """Slots, and producers that its threads may use at a time."""
+def producers(tmp_path: Path, concurrency: int) -> int:
+    """How many its threads may use at a time."""
     here = {"JUSTLENS_BROKER_URL": "amqp://127.0.0.1:1//", "JUSTLENS_DATA_DIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM % concurrency],
@@ -25,10 +27,9 @@ def started(tmp_path: Path, concurrency: int) -> list[int]:
         text=True,
         check=True,
     )
-    return [int(word) for word in done.stdout.split()]
+    return int(done.stdout)
 
 
 def test_slots_that_all_publish_leave_producers_for_the_worker_itself(tmp_path: Path) -> None:
-    slots, producers = started(tmp_path, 0)
-    assert producers >= slots + 10
-    assert started(tmp_path, 100)[1] >= 110
+    assert producers(tmp_path, 0) >= SLOTS[Stage.ENHANCE.value] + 10
+    assert producers(tmp_path, 100) >= 110
