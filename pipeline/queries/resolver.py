@@ -80,7 +80,7 @@ class QueryResolver:
         directory: where the category names are.
         embeddings: of the text encoder's space.
         pieces: into how many pieces the text encoder breaks a word; 1: a word it knows.
-        refresh_every: seconds between two looks at the vocabulary's version.
+        refresh_every: seconds between two looks at the vocabulary's version, once it has names.
         thesaurus: what is asked for, by trade; the product's own by default.
         cache: a folder that keeps the embeddings of the thesaurus.
     """
@@ -218,7 +218,9 @@ class QueryResolver:
         """The names in force; read again only when their version is another one."""
         now = time.monotonic()
         names = self._names
-        if names is not None and now - self._looked_at < self._refresh_every:
+        # A directory that is being filled has its first pictures within seconds: none is no answer
+        # to go on with.
+        if names is not None and names.names and now - self._looked_at < self._refresh_every:
             return names
         with self._lock:
             version = self._directory.vocabulary_version()

@@ -222,6 +222,14 @@ def test_a_new_category_is_found_once_it_is_in_the_directory(tmp_path: Path) -> 
     assert resolver.resolve("museum").category == "Museums"
 
 
+def test_the_first_categories_of_a_directory_are_found_at_once(tmp_path: Path) -> None:
+    directory = open_stores(Settings(data_dir=tmp_path)).directory
+    resolver = QueryResolver(directory, _Silent(), len, refresh_every=60)  # type: ignore[arg-type]
+    assert resolver.vocabulary()[1] == []
+    directory.add_vocabulary(["Museums"])
+    assert resolver.resolve("museum").category == "Museums"
+
+
 def test_without_embeddings_the_characters_decide_and_the_answer_says_so(
     resolver: QueryResolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
