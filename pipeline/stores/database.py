@@ -117,13 +117,8 @@ class Database:
             StoreUnavailable: the database cannot be reached or is too busy.
             ConfigurationError: see ``reading``.
         """
-        asked = (
-            sqlite.by_position(statement, parameters)
-            if self.is_embedded
-            else (statement, parameters)
-        )
         with self._store_errors():
-            return self._short_reads(*asked)
+            return self._short_reads(statement, parameters)
 
     def walk(self, query: Select[Any], after: Mapping[str, Any]) -> Iterator[SqlRow[Any]]:
         """All rows of a query, in short reads of a page each, so that no writer has to wait.

@@ -68,7 +68,7 @@ from pipeline.stores.documents import (
 from pipeline.stores.json_set import JsonSet, encoded, json_set
 from pipeline.stores.page_images import PageImages, PageScores
 from pipeline.stores.patches import Patch, patched
-from pipeline.stores.sqlite import driver_of, run, run_many, words
+from pipeline.stores.sqlite import driver_of, words
 
 R = TypeVar("R", bound=Record)
 
@@ -768,7 +768,7 @@ class SqliteDocuments(DocumentStore):
             if not _stands(driver, *fence):
                 return False
             _patch_metadata(driver, fence, patch, changed)
-            run(driver, _SHOW_ALT_TEXT, {**_of(docid, product_id), "alt": text})
+            driver.execute(_SHOW_ALT_TEXT, {**_of(docid, product_id), "alt": text})
             return True
 
         return self._database.together(show)
@@ -806,8 +806,8 @@ class SqliteDocuments(DocumentStore):
         def save(driver: sqlite3.Connection) -> bool:
             if not _stands(driver, docid, product_id, generation):
                 return False
-            run(driver, _DROP_RELEVANCE_IN_SPACE, of_space)
-            run_many(driver, _ADD_RELEVANCE, added)
+            driver.execute(_DROP_RELEVANCE_IN_SPACE, of_space)
+            driver.executemany(_ADD_RELEVANCE, added)
             return True
 
         return self._database.together(save)
@@ -820,7 +820,7 @@ class SqliteDocuments(DocumentStore):
             found = connection.execute(_READ_RELEVANCE_OF_IMAGE, _of(docid, product_id)).all()
             changed = [patched(_relevance_of(row), patch, RELEVANCE_IDENTITY) for row in found]
             if changed:
-                run(driver, _DROP_RELEVANCE, _of(docid, product_id))
+                driver.execute(_DROP_RELEVANCE, _of(docid, product_id))
                 _add_relevance(driver, changed)
             return True
 
@@ -994,7 +994,7 @@ class SqliteDocuments(DocumentStore):
 
 
 def _image(driver: sqlite3.Connection, docid: str, product_id: int) -> CatalogueImage | None:
-    found = run(driver, _READ_IMAGE, _of(docid, product_id)).fetchone()
+    found = driver.execute(_READ_IMAGE, _of(docid, product_id)).fetchone()
     return CatalogueImage.model_validate_json(found[0]) if found else None
 
 
@@ -1012,7 +1012,7 @@ def _change_image(
         "moved_at": changed.values.get("moved_at"),
         "only_in": only_in,
     }
-    return run(driver, _CHANGE_IMAGE.format(body=changed.body), row).rowcount > 0
+    return driver.execute(_CHANGE_IMAGE.format(body=changed.body), row).rowcount > 0
 
 
 def _metadata_set(patch: Patch) -> JsonSet | None:
@@ -1030,9 +1030,9 @@ def _patch_metadata(
     key = _of(docid, product_id)
     if changed:
         statement = _CHANGE_METADATA.format(body=changed.body, fits=changed.fits)
-        if run(driver, statement, {**key, **changed.parameters}).rowcount:
+        if driver.execute(statement, {**key, **changed.parameters}).rowcount:
             return
-    found = run(driver, _READ_METADATA_OF_ONE, key).fetchone()
+    found = driver.execute(_READ_METADATA_OF_ONE, key).fetchone()
     known = (
         ImageMetadata.model_validate_json(found[0])
         if found
@@ -1050,7 +1050,7 @@ def _save_image(driver: sqlite3.Connection, image: CatalogueImage) -> None:
         "moved_at": image.moved_at,
         "body": image.model_dump_json(),
     }
-    run(driver, _SAVE_IMAGE, row)
+    driver.execute(_SAVE_IMAGE, row)
 
 
 def _save_metadata(driver: sqlite3.Connection, metadata: ImageMetadata) -> None:
@@ -1059,22 +1059,22 @@ def _save_metadata(driver: sqlite3.Connection, metadata: ImageMetadata) -> None:
         "product_id": metadata.product_id,
         "body": metadata.model_dump_json(),
     }
-    run(driver, _SAVE_METADATA, row)
+    driver.execute(_SAVE_METADATA, row)
 
 
 def _save_pixel_facts(driver: sqlite3.Connection, facts: Sequence[tuple[str, PixelFact]]) -> None:
     for sha256, (kind, model, fact) in facts:
         row = {"sha256": sha256, "kind": kind, "model": model, "body": encoded(fact)}
-        run(driver, _SAVE_PIXEL_FACT, row)
+        driver.execute(_SAVE_PIXEL_FACT, row)
 
 
 def _drop_findings(driver: sqlite3.Connection, docid: str, product_id: int) -> None:
-    run(driver, _DROP_METADATA, _of(docid, product_id))
-    run(driver, _DROP_RELEVANCE, _of(docid, product_id))
+    driver.execute(_DROP_METADATA, _of(docid, product_id))
+    driver.execute(_DROP_RELEVANCE, _of(docid, product_id))
 
 
 def _add_relevance(driver: sqlite3.Connection, rows: Iterable[ImageRelevance]) -> None:
-    run_many(driver, _ADD_RELEVANCE, [_relevance_row(row) for row in rows])
+    driver.executemany(_ADD_RELEVANCE, [_relevance_row(row) for row in rows])
 
 
 def _relevance_row(row: ImageRelevance) -> dict[str, Any]:
@@ -1116,7 +1116,7 @@ def _relevance_of(row: Any) -> ImageRelevance:
 
 def _stands(driver: sqlite3.Connection, docid: str, product_id: int, generation: int) -> bool:
     """The fence: whether the row is of this generation and no tombstone."""
-    row = run(driver, _READ_FENCE, _of(docid, product_id)).fetchone()
+    row = driver.execute(_READ_FENCE, _of(docid, product_id)).fetchone()
     return row is not None and row[0] == generation and row[1] != ImageState.DELETED
 
 

@@ -7,15 +7,12 @@ their own, it hands out the one that was used longest ago. Here it is the last o
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
-
-Parameters = Mapping[str, Any] | Sequence[Any]
-"""By name, or by number."""
 
 
 class Kept:
@@ -76,7 +73,7 @@ class ShortReads:
         self._engine = engine
         self._kept = kept
 
-    def __call__(self, statement: str, parameters: Parameters) -> list[tuple[Any, ...]]:
+    def __call__(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """The rows as the driver gives them.
 
         Raises:
@@ -91,7 +88,7 @@ class ShortReads:
         self._kept.close()
         return self._read(statement, parameters)
 
-    def _read(self, statement: str, parameters: Parameters) -> list[tuple[Any, ...]]:
+    def _read(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         driver = None
         try:
             with self._kept.one() as driver, closing(driver.cursor()) as cursor:

@@ -5,11 +5,9 @@ the start, so that a transaction that read first never fails when it comes to wr
 timeout makes the other processes wait their turn, and those that write ask for it often.
 """
 
-import re
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ SHORTEST_PAUSE = 0.0005
 LONGEST_PAUSE = 0.01
 # The execution option that says that a transaction is going to write.
 WRITES = "justlens_writes"
-_PARAMETER = re.compile(r"(?<![:\w]):([a-z]\w*)")
 
 
 def prepare_folder(url: URL) -> None:
@@ -128,35 +125,6 @@ def words(statement: Any) -> str:
     if any(value is not None for value in translated.params.values()):
         raise ValueError(f"{translated} has a parameter with a value of its own")
     return str(translated)
-
-
-@lru_cache(maxsize=1024)
-def _by_position(statement: str) -> tuple[str, tuple[str, ...]]:
-    names = tuple(dict.fromkeys(_PARAMETER.findall(statement)))
-    return _PARAMETER.sub(lambda found: f"?{names.index(found[1]) + 1}", statement), names
-
-
-def by_position(statement: str, parameters: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    """The same statement with its parameters by number.
-
-    To look up a name the driver gives the interpreter away, once for each parameter of each row,
-    and has to get it back from the other threads.
-    """
-    numbered, names = _by_position(statement)
-    return numbered, [parameters[name] for name in names]
-
-
-def run(
-    driver: sqlite3.Connection, statement: str, parameters: Mapping[str, Any]
-) -> sqlite3.Cursor:
-    """What a statement in the driver's words, with its parameters by name, does and finds."""
-    return driver.execute(*by_position(statement, parameters))
-
-
-def run_many(driver: sqlite3.Connection, statement: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """The same for each of the rows."""
-    numbered, names = _by_position(statement)
-    driver.executemany(numbered, [[row[name] for name in names] for row in rows])
 
 
 def make_tables(connection: Connection, tables: MetaData) -> None:

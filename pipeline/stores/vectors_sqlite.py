@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 from pipeline.stores.database import Database
-from pipeline.stores.sqlite import run, words
+from pipeline.stores.sqlite import words
 from pipeline.stores.vectors import CARRIED as STORED
 from pipeline.stores.vectors import ImageVector, ImageVectorKind, VectorStore
 
@@ -118,7 +118,7 @@ class SqliteVectors(VectorStore):
     ) -> None:
         row = ImageVector(model, kind, docid, product_id, vector)._asdict()
         row["vector"] = _stored(vector)
-        self._database.together(lambda driver: run(driver, _SAVE_IMAGE, row))
+        self._database.together(lambda driver: driver.execute(_SAVE_IMAGE, row))
 
     def images(
         self, model: str, kind: ImageVectorKind, docids: Sequence[str]

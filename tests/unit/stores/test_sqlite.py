@@ -21,7 +21,6 @@ from pipeline.stores import documents_sqlite, open_stores, sqlite, vectors_sqlit
 from pipeline.stores.database import Database
 from pipeline.stores.documents_sqlite import SqliteDocuments
 from pipeline.stores.relational import Directory
-from pipeline.stores.sqlite import run, run_many
 from pipeline.stores.vectors_sqlite import SqliteVectors
 from tests.unit.stores.test_documents import rows_of, scored
 
@@ -337,24 +336,3 @@ def test_what_a_server_of_events_lacks_names_its_setting(tmp_path: Path):
     chosen = Settings(data_dir=tmp_path, events_url="mysql+pymysql://u:secret@127.0.0.1:1")
     with pytest.raises(ConfigurationError, match="JUSTLENS_EVENTS_URL names no database"):
         open_stores(chosen).events.check()
-
-
-def test_parameters_are_told_by_number_and_a_repeated_one_once() -> None:
-    driver = sqlite3.connect(":memory:")
-    driver.execute("CREATE TABLE photos (docid TEXT, product_id INTEGER, body TEXT)")
-    rows = [{"docid": "B1", "product_id": number, "body": '{"a": 1}'} for number in (1, 2)]
-    run_many(driver, "INSERT INTO photos VALUES (:docid, :product_id, :body)", rows)
-    changed = run(
-        driver,
-        "UPDATE photos SET body = json_set(body, '$.a:b', :value, :path, :value)"
-        " WHERE docid = :docid AND product_id > :least",
-        {"path": "$.c", "value": 2, "docid": "B1", "least": 1, "unused": "x"},
-    )
-    assert changed.rowcount == 1
-    found = run(driver, "SELECT body FROM photos WHERE product_id = :number", {"number": 2})
-    assert found.fetchone() == ('{"a":1,"a:b":2,"c":2}',)
-
-
-def test_a_parameter_without_a_value_is_named() -> None:
-    with pytest.raises(KeyError, match="number"):
-        run(sqlite3.connect(":memory:"), "SELECT :number", {})
