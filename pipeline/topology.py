@@ -8,13 +8,14 @@ transport for Redis and Valkey knows no arguments and ignores them.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AMQPError, InternalError
 from celery import Celery
 from kombu import Connection, Exchange, Queue
 from kombu.exceptions import OperationalError
 from kombu.transport.native_delayed_delivery import (
     declare_native_delayed_delivery_exchanges_and_queues,
 )
+from kombu.utils.functional import retry_over_time
 from redis import RedisError
 
 from pipeline.errors import BrokerUnavailable
@@ -50,6 +51,11 @@ _QUORUM = {
     # refused message is not confirmed, and its sender knows.
     "x-overflow": "reject-publish",
 }
+
+
+# A new queue on RabbitMQ 3 may lose its process before its first write, if the disk is slower than
+# the queue's clock (5 s). It is started again at once and stays; the connection is gone.
+_FALLEN = {"max_retries": 30, "interval_start": 0.1, "interval_step": 0.1, "interval_max": 0.5}
 
 
 # What a client may raise when its broker is away or refuses.
@@ -118,6 +124,10 @@ def declare(connection: Connection) -> None:
     Raises:
         Exception: the connection's own errors; a queue that exists with other arguments is one.
     """
+    retry_over_time(_declare, InternalError, (connection,), **_FALLEN)
+
+
+def _declare(connection: Connection) -> None:
     with connection.channel() as channel:
         for name in (*QUEUES, UNROUTED):
             kept_queue(error_queue(name))(channel).declare()

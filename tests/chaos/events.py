@@ -28,7 +28,7 @@ class Servers:
     def __init__(self, folder: Path, s3_url: str, milvus_url: str, stack: ExitStack) -> None:
         for name in ("mongo", "mariadb", "triton", "valkey"):
             (folder / name).mkdir()
-        self.node = stack.enter_context(Node(folder))
+        self.node = stack.enter_context(Node(folder, tick_ms=300))
         self.documents = Restartable(partial(mongo.started, folder / "mongo", port=free_port()))
         self.database = Restartable(partial(mariadb.started, folder / "mariadb", port=free_port()))
         documents, database = self.documents.start(), self.database.start()

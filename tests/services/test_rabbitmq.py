@@ -23,6 +23,7 @@ from pipeline.topology import (
     declare,
     kept_queue,
     work_queue,
+    work_queues,
 )
 from tasks.rabbitmq import SlotConsumer
 from tests.pictures import green
@@ -65,6 +66,16 @@ def test_declaring_again_changes_nothing(site: Site) -> None:
     with connected(site) as connection:
         declare(connection)
     assert depths(backlog(site.app))[TAG] == 1
+
+
+def test_queues_that_fall_before_their_first_write_are_made_nevertheless(tmp_path: Path) -> None:
+    with Node(tmp_path, tick_ms=1) as node, Connection(node.url) as connection:
+        declare(connection)
+        made = {queue.name for queue in work_queues()} | {UNROUTED_QUEUE, *map(error_queue, QUEUES)}
+        assert made <= node.queues().keys()
+        log = "".join(path.read_text() for path in tmp_path.glob("rabbitmq/log/*.log"))
+    # That it was the case which is meant.
+    assert "rabbit_quorum_queue:handle_tick" in log
 
 
 def test_what_cannot_be_routed_is_kept(site: Site) -> None:

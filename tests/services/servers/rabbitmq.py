@@ -72,9 +72,15 @@ class Node:
     Args:
         folder: for its data and logs.
         certificate: the files of a certificate and its key, for a second port with TLS.
+        tick_ms: how old figures of quorum queues may be; RabbitMQ's own is five seconds.
     """
 
-    def __init__(self, folder: Path, certificate: tuple[Path, Path] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        certificate: tuple[Path, Path] | None = None,
+        tick_ms: int = 5000,
+    ) -> None:
         if _program("rabbitmq-server") is None:
             pytest.skip(f"no RabbitMQ is installed and {SETTING} names none")
         self._folder = folder / "rabbitmq"
@@ -106,9 +112,8 @@ class Node:
             "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq"),
             "RABBITMQ_CONF_ENV_FILE": os.devnull,
             # Its schedulers would wait for work by turning in a circle, beside all that works.
-            # Figures of queues are five seconds old by itself; the interval is in milliseconds.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none "
-            "-rabbit quorum_tick_interval 300",
+            f"-rabbit quorum_tick_interval {tick_ms}",
         }
 
     def __enter__(self) -> "Node":
