@@ -53,9 +53,14 @@ _QUORUM = {
 }
 
 
-# A new queue on RabbitMQ 3 may lose its process before its first write, if the disk is slower than
-# the queue's clock (5 s). It is started again at once and stays; the connection is gone.
-_FALLEN = {"max_retries": 30, "interval_start": 0.1, "interval_step": 0.1, "interval_max": 0.5}
+# A new queue on RabbitMQ 3.10 loses its process if its clock (5 s) ticks before its first write, as
+# on a slow disk. It is started again at once and stays; the connection is gone.
+_DECLARING_AGAIN = {
+    "max_retries": 30,
+    "interval_start": 0.1,
+    "interval_step": 0.1,
+    "interval_max": 0.5,
+}
 
 
 # What a client may raise when its broker is away or refuses.
@@ -124,7 +129,7 @@ def declare(connection: Connection) -> None:
     Raises:
         Exception: the connection's own errors; a queue that exists with other arguments is one.
     """
-    retry_over_time(_declare, InternalError, (connection,), **_FALLEN)
+    retry_over_time(_declare, InternalError, (connection,), **_DECLARING_AGAIN)
 
 
 def _declare(connection: Connection) -> None:
