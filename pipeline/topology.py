@@ -54,12 +54,13 @@ _QUORUM = {
 
 
 # A new queue on RabbitMQ 3.10 loses its process if its clock (5 s) ticks before its first write, as
-# on a slow disk. It is started again at once and stays; the connection is gone.
+# on a slow disk. It is started again at once and stays; the connection is gone. There are some
+# fifty queues, delays among them.
 _DECLARING_AGAIN = {
-    "max_retries": 30,
+    "max_retries": 100,
     "interval_start": 0.1,
     "interval_step": 0.1,
-    "interval_max": 0.5,
+    "interval_max": 0.2,
 }
 
 
