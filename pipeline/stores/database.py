@@ -15,6 +15,7 @@ from sqlalchemy import (
     URL,
     Connection,
     Engine,
+    Insert,
     MetaData,
     NullPool,
     Select,
@@ -36,7 +37,7 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from pipeline.errors import ConfigurationError, DiskFull, StoreUnavailable
 from pipeline.stores import mysql, sqlite
 from pipeline.stores.group_commit import GroupCommit, TurnTimeout
-from pipeline.stores.kept import Kept, ShortReads
+from pipeline.stores.kept import Kept, ShortTransactions
 from pipeline.stores.portable import Portable, Row
 
 RELATIONAL_SETTING = "JUSTLENS_RELATIONAL_URL"
@@ -118,7 +119,29 @@ class Database:
             ConfigurationError: see ``reading``.
         """
         with self._store_errors():
-            return self._short_reads(statement, parameters)
+            return self._short.read(statement, parameters)
+
+    def add(self, statement: Insert, parameters: Mapping[str, Any]) -> bool:
+        """Whether one statement of those that are made once has added a row, in a transaction of
+        its own; not if what another transaction adds is in its way. One that a server closed the
+        connection on runs twice.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached or is too busy.
+            ConfigurationError: see ``reading``.
+        """
+        if self.is_embedded:
+            words = sqlite.words(statement)
+            return self.together(lambda driver: driver.execute(words, parameters).rowcount) > 0
+        try:
+            with self._store_errors():
+                return self._short.change(mysql.words(statement), parameters) > 0
+        except exc.IntegrityError:
+            return False
+        except StoreUnavailable as error:
+            if mysql.is_deadlock(error.__cause__):
+                return False
+            raise
 
     def walk(self, query: Select[Any], after: Mapping[str, Any]) -> Iterator[SqlRow[Any]]:
         """All rows of a query, in short reads of a page each, so that no writer has to wait.
@@ -243,7 +266,7 @@ class Database:
         self._making = threading.Lock()
         longest = math.inf if self.is_embedded else LONGEST_IDLE_SECONDS
         self._readers = Kept(self._new_connection, POOL_SIZE, longest)
-        self._short_reads = ShortReads(self._connected, self._readers)
+        self._short = ShortTransactions(self._connected, self._readers)
         # SQLite has one writer at a time and lets the others poll with growing pauses: the threads
         # of one process write together instead.
         self._writer = Kept(self._new_writer, 1, math.inf)
@@ -261,7 +284,7 @@ class Database:
 
     def _new_writer(self) -> sqlite3.Connection:
         driver: sqlite3.Connection = self._new_connection()
-        sqlite.never_wait(driver)
+        sqlite.wait_shortly(driver)
         return driver
 
     def _pause(self) -> None:
@@ -300,7 +323,12 @@ class Database:
             sqlite.prepare_folder(self._url)
         except OSError as error:
             raise StoreUnavailable(f"{self._name()}: {error}") from error
-        engine = create_engine(self._url, pool_timeout=sqlite.BUSY_SECONDS, **pool)
+        engine = create_engine(
+            self._url,
+            pool_timeout=sqlite.BUSY_SECONDS,
+            connect_args={"factory": sqlite.Driver},
+            **pool,
+        )
         sqlite.prepare_engine(engine)
         with _to_write(engine) as connection, connection.begin():
             self._refuse_unknown_columns(connection)

@@ -54,7 +54,7 @@ class GroupCommit:
 
     Args:
         connected: lends a connection of the driver, in which no transaction begins by itself, and
-            that never waits for a lock; see ``pipeline.stores.sqlite``.
+            that waits shortly for a lock; see ``pipeline.stores.sqlite``.
         patience: seconds that a thread waits for its turn.
     """
 

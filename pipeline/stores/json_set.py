@@ -5,6 +5,8 @@ Read, changed and written back, it would keep the write lock for all that Python
 
 import json
 from collections.abc import Collection
+from functools import lru_cache, reduce
+from operator import getitem
 from typing import Any, NamedTuple
 
 from pipeline.records import Record
@@ -20,7 +22,7 @@ class JsonSet(NamedTuple):
     Attributes:
         body: the expression of the changed column ``body``.
         fits: the condition that what the paths lead through is there, and an object.
-        parameters: of both.
+        parameters: of the former: the values as one JSON list.
         values: what is set, by path, as JSON values.
     """
 
@@ -37,25 +39,24 @@ def json_set(patch: Patch, blank: Record, identity: Collection[str]) -> JsonSet:
         ValueError: it does not fit that record; see ``pipeline.stores.patches``.
     """
     document = patched(blank, patch, identity).model_dump(mode="json")
-    parameters: dict[str, str] = {}
-    values: dict[str, Any] = {}
-    pairs, ways = "", set()
-    for number, path in enumerate(patch):
-        value: Any = document
+    values = {path: reduce(getitem, path.split("."), document) for path in patch}
+    parameters = {"values": encoded([*values.values()])}
+    return JsonSet(*_words(tuple(patch)), parameters, values)
+
+
+@lru_cache(maxsize=256)
+def _words(paths: tuple[str, ...]) -> tuple[str, str]:
+    """Body and condition; which paths a stage sets hardly ever changes."""
+    pairs = ""
+    ways: set[str] = set()
+    for number, path in enumerate(paths):
         *way, last = path.split(".")
-        for depth, step in enumerate(way, start=1):
-            ways.add(_path(way[:depth]))
-            value = value[step]
-        values[path] = value[last]
-        parameters[f"path_{number}"] = _path([*way, last])
-        parameters[f"value_{number}"] = encoded(value[last])
-        pairs += f", :path_{number}, json(:value_{number})"
-    fits = ["TRUE"]
-    for number, led_through in enumerate(sorted(ways)):
-        parameters[f"way_{number}"] = led_through
-        fits.append(f"json_type(body, :way_{number}) = 'object'")
-    return JsonSet(f"json_set(body{pairs})", " AND ".join(fits), parameters, values)
+        ways.update(_path(way[:depth]) for depth in range(1, len(way) + 1))
+        pairs += f", {_path([*way, last])}, :values -> {number}"
+    fits = ["TRUE", *(f"json_type(body, {way}) = 'object'" for way in sorted(ways))]
+    return f"json_set(body{pairs})", " AND ".join(fits)
 
 
 def _path(steps: Collection[str]) -> str:
-    return "$" + "".join(f'."{step}"' for step in steps)
+    path = "$" + "".join(f'."{step}"' for step in steps)
+    return "'" + path.replace("'", "''") + "'"

@@ -9,10 +9,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
+
+Result = TypeVar("Result")
 
 
 class Kept:
@@ -61,8 +63,8 @@ class Kept:
         return None
 
 
-class ShortReads:
-    """Reads of one statement each, in the driver's words.
+class ShortTransactions:
+    """Transactions of one statement each, in the driver's words.
 
     Args:
         engine: returns the engine whose driver it is.
@@ -73,27 +75,42 @@ class ShortReads:
         self._engine = engine
         self._kept = kept
 
-    def __call__(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def read(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """The rows as the driver gives them.
 
         Raises:
             DBAPIError: what the driver raised.
         """
+        return self._run(statement, parameters, _rows)
+
+    def change(self, statement: str, parameters: Mapping[str, Any]) -> int:
+        """How many rows a statement changed, of those that may as well run twice.
+
+        Raises:
+            DBAPIError: what the driver raised.
+        """
+        return self._run(statement, parameters, _count)
+
+    def _run(
+        self, statement: str, parameters: Mapping[str, Any], result: Callable[[Any], Result]
+    ) -> Result:
         try:
-            return self._read(statement, parameters)
+            return self._try(statement, parameters, result)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
         # The server has closed it meanwhile, and the others as well.
         self._kept.close()
-        return self._read(statement, parameters)
+        return self._try(statement, parameters, result)
 
-    def _read(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def _try(
+        self, statement: str, parameters: Mapping[str, Any], result: Callable[[Any], Result]
+    ) -> Result:
         driver = None
         try:
             with self._kept.one() as driver, closing(driver.cursor()) as cursor:
                 cursor.execute(statement, parameters)
-                return list(cursor.fetchall())
+                return result(cursor)
         except self._errors as error:
             # Of connecting as well: SQLAlchemy leaves what that raises as it is.
             dialect = self._engine().dialect
@@ -109,6 +126,15 @@ class ShortReads:
     @property
     def _errors(self) -> Any:
         return self._engine().dialect.loaded_dbapi.Error
+
+
+def _rows(cursor: Any) -> list[tuple[Any, ...]]:
+    return list(cursor.fetchall())
+
+
+def _count(cursor: Any) -> int:
+    count: int = cursor.rowcount
+    return count
 
 
 def _close(driver: Any) -> None:

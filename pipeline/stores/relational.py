@@ -26,6 +26,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     delete,
+    exists,
     func,
     select,
     text,
@@ -101,13 +102,23 @@ _READ_CATEGORIES_LISTED = _in_order.where(
 _READ_CATEGORIES_OF_ONE = _in_order.where(_categories.c.docid == bindparam("of_docid"))
 _READ_VERSION = select(_versions.c.number).where(_versions.c.name == bindparam("of_name"))
 _READ_LISTING = (
-    select(_versions.c.number, *_categories.c)
+    select(_versions.c.number, _categories.c.catid, _categories.c.name, _categories.c.is_hot)
     .join_from(_versions, _categories, _categories.c.docid == bindparam("of_docid"), isouter=True)
     .where(_versions.c.name == bindparam("of_name"))
     .order_by(_categories.c.is_hot.desc(), _categories.c.catid)
 )
 _READ_ALT_TEXT = select(_alttags).where(
     _alttags.c.docid == bindparam("of_docid"), _alttags.c.product_id == bindparam("of_product_id")
+)
+_earlier = _alttags.alias("earlier")
+# Unless there is one.
+_NEW_ALT_TEXT = _alttags.insert().from_select(
+    _alttags.c.keys(),
+    select(*(bindparam(column.name) for column in _alttags.c)).where(
+        ~exists().where(
+            _earlier.c.docid == bindparam("docid"), _earlier.c.product_id == bindparam("product_id")
+        )
+    ),
 )
 
 
@@ -184,7 +195,7 @@ class Directory(SqlStore):
         asked = {"of_name": _VOCABULARY, "of_docid": docid}
         rows = self._database.read(_READ_LISTING, asked)
         # Without a number nothing was ever listed.
-        listed = [_category(*row[1:]) for row in rows if row[1] is not None]
+        listed = [_category(docid, *row[1:]) for row in rows if row[1] is not None]
         return listed, str(rows[0][0] if rows else 0)
 
     # vocabulary
@@ -222,6 +233,9 @@ class Directory(SqlStore):
         - What is about an older photo replaces nothing that a run made for a newer one; written by
           a person, it is open for review.
         """
+        # That of a new photo, which has none to look at, takes one round trip.
+        if self._database.add(_NEW_ALT_TEXT, alt_text.model_dump(mode="json")):
+            return alt_text
         return self._database.write(_save_alt_text, alt_text)
 
     def alt_text(self, docid: str, product_id: int) -> AltTag | None:

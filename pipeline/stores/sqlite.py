@@ -5,11 +5,12 @@ the start, so that a transaction that read first never fails when it comes to wr
 timeout makes the other processes wait their turn, and those that write ask for it often.
 """
 
+import re
 import sqlite3
 import time
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, MetaData, Table, event, exc, inspect, select
 from sqlalchemy.dialects.sqlite import dialect
@@ -17,11 +18,51 @@ from sqlalchemy.engine import URL
 from sqlalchemy.schema import CreateColumn, CreateIndex
 
 BUSY_SECONDS = 30.0
-# Between two tries to get the write lock, seconds.
-SHORTEST_PAUSE = 0.0005
-LONGEST_PAUSE = 0.01
+# At first SQLite looks for a lock each millisecond.
+SHORT_WAIT_SECONDS = 0.003
 # The execution option that says that a transaction is going to write.
 WRITES = "justlens_writes"
+
+
+class Driver(sqlite3.Connection):
+    """The driver's connection, which gives SQLite named parameters by their numbers.
+
+    To look up a name the driver lets go of the interpreter, once for each: where threads are busy,
+    that is a wait for one of them each time, in a transaction with the write lock.
+    """
+
+    def cursor(self, factory: Any = None) -> Any:
+        return super().cursor(factory or _Cursor)
+
+
+class _Cursor(sqlite3.Cursor):
+    def execute(self, statement: str, parameters: Any = ()) -> Self:
+        if isinstance(parameters, dict):
+            statement, names = _numbered(statement)
+            parameters = [parameters[name] for name in names]
+        return super().execute(statement, parameters)
+
+    def executemany(self, statement: str, rows: Any) -> Self:
+        rows = list(rows)
+        if rows and isinstance(rows[0], dict):
+            statement, names = _numbered(statement)
+            rows = [[row[name] for name in names] for row in rows]
+        return super().executemany(statement, rows)
+
+
+@lru_cache(maxsize=1024)
+def _numbered(statement: str) -> tuple[str, tuple[str, ...]]:
+    """A statement with ?1, ?2 for its :names, and these in that order."""
+    numbers: dict[str, int] = {}
+
+    def number(found: re.Match[str]) -> str:
+        name = found["name"]
+        return f"?{numbers.setdefault(name, len(numbers) + 1)}" if name else found[0]
+
+    return _NAME_OR_TEXT.sub(number, statement), tuple(numbers)
+
+
+_NAME_OR_TEXT = re.compile(r"'[^']*'|:(?P<name>[a-z_]\w*)")
 
 
 def prepare_folder(url: URL) -> None:
@@ -69,23 +110,24 @@ def begin_to_write(driver: sqlite3.Connection) -> None:
     Raises:
         sqlite3.OperationalError: it was not to be had in ``BUSY_SECONDS``.
     """
-    never_wait(driver)
+    wait_shortly(driver)
     try:
         take_write_lock(driver)
     finally:
         driver.execute(_wait_up_to(BUSY_SECONDS))
 
 
-def never_wait(driver: sqlite3.Connection) -> None:
-    """From now on a lock that another has is an error at once; see ``take_write_lock``."""
-    driver.execute(_wait_up_to(0))
+def wait_shortly(driver: sqlite3.Connection) -> None:
+    """From now on a lock that another has is soon an error; see ``take_write_lock``."""
+    driver.execute(_wait_up_to(SHORT_WAIT_SECONDS))
 
 
 def take_write_lock(driver: sqlite3.Connection) -> None:
-    """Begin a transaction with the file's write lock, on a connection that never waits.
+    """Begin a transaction with the file's write lock, on a connection that waits shortly.
 
-    SQLite's own waiting pauses for up to a tenth of a second, while a transaction of ours takes a
-    few milliseconds: two busy processes would wait for a lock that is free most of the time.
+    SQLite's pauses grow to a tenth of a second, while a transaction of ours takes a few
+    milliseconds: two busy processes would wait for a lock that is free most of the time. So it is
+    asked to wait again and again, at which it lets other threads go on.
 
     Raises:
         sqlite3.OperationalError: it was not to be had in ``BUSY_SECONDS``.
@@ -96,12 +138,10 @@ def take_write_lock(driver: sqlite3.Connection) -> None:
             driver.execute("BEGIN IMMEDIATE")
             return
         except sqlite3.OperationalError as error:
-            waited = time.monotonic() - began
             # The lower byte: a log that another process recovers after a kill is busy, too.
             is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not is_busy or waited > BUSY_SECONDS:
+            if not is_busy or time.monotonic() - began > BUSY_SECONDS:
                 raise
-        time.sleep(min(max(SHORTEST_PAUSE, waited / 10), LONGEST_PAUSE))
 
 
 def _wait_up_to(seconds: float) -> str:

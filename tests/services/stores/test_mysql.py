@@ -232,7 +232,7 @@ class TestConnections:
                 Directory(address).check()
 
 
-class TestShortReads:
+class TestShortTransactions:
     def test_on_connections_that_the_server_has_closed_are_made_again(
         self, mysql_server, mysql_url, tables
     ):
@@ -259,6 +259,28 @@ class TestShortReads:
         monkeypatch.setattr(pymysql.connections.Connection, "_execute_command", counted)
         directory.alt_text("B1", 7)
         assert len(asked) == 1
+        directory.save_alt_text(alt(product_id=8))
+        assert len(asked) == 2
+
+    def test_add_on_connections_that_the_server_has_closed(
+        self, mysql_server, mysql_url, directory
+    ):
+        directory.alt_text("B1", 7)
+        kill_all(mysql_server, mysql_url)
+        added = alt()
+        assert directory.save_alt_text(added) == added
+        assert directory.alt_text("B1", 7) == added
+
+    def test_give_way_to_another_that_adds_the_same(self, tables, directory):
+        person = alt(alttag="person", source="manual")
+        with ThreadPoolExecutor() as threads:
+            with tables.writing() as connection:
+                relational._insert_or_lock(connection, relational._alttags, person.model_dump())
+                run = threads.submit(directory.save_alt_text, alt(alttag="run"))
+                # It waits for the row's lock.
+                with pytest.raises(TimeoutError):
+                    run.result(0.5)
+            assert run.result(30) == person
 
     def test_see_what_was_written_since_the_last_one(self, mysql_url, directory):
         other = Directory(mysql_url)

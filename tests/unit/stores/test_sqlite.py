@@ -336,3 +336,21 @@ def test_what_a_server_of_events_lacks_names_its_setting(tmp_path: Path):
     chosen = Settings(data_dir=tmp_path, events_url="mysql+pymysql://u:secret@127.0.0.1:1")
     with pytest.raises(ConfigurationError, match="JUSTLENS_EVENTS_URL names no database"):
         open_stores(chosen).events.check()
+
+
+def test_parameters_by_name_are_given_by_number():
+    with closing(sqlite3.connect(":memory:", factory=sqlite.Driver)) as driver:
+        answer = driver.execute("SELECT :b, ':a', :a, :b", {"a": 1, "b": 2, "c": 3}).fetchone()
+        assert answer == (2, ":a", 1, 2)
+        driver.execute("CREATE TABLE numbers (one, two)")
+        rows = ({"two": number + 1, "one": number} for number in range(3))
+        driver.executemany("INSERT INTO numbers VALUES (:one, :two)", rows)
+        assert driver.execute("SELECT * FROM numbers").fetchall() == [(0, 1), (1, 2), (2, 3)]
+        assert driver.execute("SELECT ?", (7,)).fetchone() == (7,)
+
+
+def test_a_path_of_a_patch_may_have_a_quote_in_it(documents):
+    documents.accept_image(photo())
+    for value in (0.5, None):
+        assert documents.patch_metadata("B1", 7, 1, {"measures.it's": value, "one_class": True})
+    assert documents.metadata([("B1", 7)])["B1", 7].measures == {"it's": None}
