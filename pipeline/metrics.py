@@ -5,13 +5,19 @@ requests (``api.operations``), both have stores. Labels take few values, all of 
 """
 
 import time
+from collections import deque
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
 from celery.signals import before_task_publish
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Metric
+from prometheus_client.registry import Collector
 
 from pipeline.queues import QUEUES, Stage
+
+# Figures that wait to be counted, some tens of kilobytes.
+MOST_ASIDE = 500
 
 # From a stage that had been done before to one that runs into its deadline of five minutes.
 STAGE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -20,6 +26,40 @@ WAIT_BUCKETS = (0.01, 0.05, 0.25, 1, 5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600)
 # An indexed read takes well under a millisecond; a store that is away, its time limit.
 STORE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
+
+_aside: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+
+
+def count_later(count: Callable[..., object], *arguments: Any) -> None:
+    """Put a figure aside until somebody asks for all of them, or many have come together.
+
+    One by one, between the steps of a run, a hundred for each image took a fifteenth of a busy
+    worker's processor time; together they are counted several times as fast.
+    """
+    _aside.append((count, arguments))
+    if len(_aside) >= MOST_ASIDE:
+        _count_now()
+
+
+def _count_now() -> None:
+    while True:
+        try:
+            count, arguments = _aside.popleft()
+        except IndexError:
+            return
+        count(*arguments)
+
+
+class _CountedFirst(Collector):
+    """Is asked before all figures of this module, since it is registered before them."""
+
+    def collect(self) -> Iterable[Metric]:
+        """No figure of its own."""
+        _count_now()
+        return ()
+
+
+REGISTRY.register(_CountedFirst())
 
 STAGE_SECONDS = Histogram(
     "justlens_stage_seconds",

@@ -26,6 +26,7 @@ from pipeline.metrics import (
     STAGE_CPU_SECONDS,
     STAGE_OUTCOMES,
     STAGE_SECONDS,
+    count_later,
     waited_seconds,
 )
 from tasks.runtime import runtime
@@ -79,10 +80,7 @@ def stop_serving(**_: Any) -> None:
 def begin(task: Task, **_: Any) -> None:
     """A run begins."""
     _thread.began, _thread.cpu_began = time.perf_counter(), time.thread_time()
-    _in_flight(task.name).inc()
-    waited = waited_seconds(task.request, time.time())
-    if waited is not None:
-        _queue_wait(task.name).observe(waited)
+    count_later(_count_start, task.name, waited_seconds(task.request, time.time()))
 
 
 @task_postrun.connect
@@ -90,10 +88,22 @@ def end(task: Task, retval: Any, state: str, **_: Any) -> None:
     """A run has ended, one way or another."""
     outcome = retval.get("outcome") if isinstance(retval, dict) else None
     labels = (task.name, outcome or OUTCOMES.get(state, state.lower()))
-    _in_flight(task.name).dec()
+    seconds = time.perf_counter() - _thread.began
+    count_later(_count_end, labels, seconds, time.thread_time() - _thread.cpu_began)
+
+
+def _count_start(name: str, waited: float | None) -> None:
+    _in_flight(name).inc()
+    if waited is not None:
+        _queue_wait(name).observe(waited)
+
+
+def _count_end(labels: tuple[str, str], seconds: float, cpu_seconds: float) -> None:
+    name, _ = labels
+    _in_flight(name).dec()
     _outcomes(*labels).inc()
-    _seconds(*labels).observe(time.perf_counter() - _thread.began)
-    _cpu_seconds(task.name).inc(time.thread_time() - _thread.cpu_began)
+    _seconds(*labels).observe(seconds)
+    _cpu_seconds(name).inc(cpu_seconds)
 
 
 @task_retry.connect

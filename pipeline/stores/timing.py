@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any, TypeVar
 
-from prometheus_client import Histogram
-
-from pipeline.metrics import STORE_SECONDS
+from pipeline.metrics import STORE_SECONDS, count_later
 
 Store = TypeVar("Store")
 
@@ -23,7 +21,8 @@ def timed(store: Store, name: str) -> Store:
     method that another one calls is counted by itself, too.
     """
     for method in _methods(type(store)):
-        setattr(store, method, _timed(getattr(store, method), STORE_SECONDS.labels(name, method)))
+        observe = STORE_SECONDS.labels(name, method).observe
+        setattr(store, method, _timed(getattr(store, method), observe))
     return store
 
 
@@ -35,13 +34,13 @@ def _methods(store: type) -> Iterator[str]:
             yield name
 
 
-def _timed(call: Callable[..., Any], seconds: Histogram) -> Callable[..., Any]:
+def _timed(call: Callable[..., Any], observe: Callable[[float], object]) -> Callable[..., Any]:
     @wraps(call)
     def timed_call(*arguments: Any, **options: Any) -> Any:
         began = time.perf_counter()
         try:
             return call(*arguments, **options)
         finally:
-            seconds.observe(time.perf_counter() - began)
+            count_later(observe, time.perf_counter() - began)
 
     return timed_call

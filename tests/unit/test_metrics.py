@@ -18,7 +18,7 @@ from api import ingest, relevancy
 from api.wiring import Services, application
 from pipeline.dead_letters import Parking, letter_from
 from pipeline.errors import StoreUnavailable
-from pipeline.metrics import ENHANCED, stamp, waited_seconds
+from pipeline.metrics import ENHANCED, MOST_ASIDE, count_later, stamp, waited_seconds
 from pipeline.queues import Lane, Stage
 from pipeline.records import CatalogueImage, ImageState
 from pipeline.settings import Settings
@@ -86,6 +86,17 @@ def test_a_runs_time_on_a_core_is_apart_from_its_waiting(app: Celery) -> None:
 
     run.apply()
     assert 0.02 <= value("stage_cpu_seconds_total", stage="computes and waits") < 0.2
+
+
+def test_figures_put_aside_are_counted_in_their_order_once_there_are_many() -> None:
+    counted: list[int] = []
+    for number in range(MOST_ASIDE + 1):
+        count_later(counted.append, number)
+    # Others may be among them.
+    assert counted
+    assert counted == list(range(len(counted)))
+    REGISTRY.get_sample_value("none of ours")
+    assert counted == list(range(MOST_ASIDE + 1))
 
 
 def test_a_run_that_raises_has_stopped(app: Celery) -> None:
