@@ -7,6 +7,7 @@ dead letter all speak of the same thing.
 import re
 from collections.abc import Collection
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 
 
 class Stage(StrEnum):
@@ -74,6 +75,7 @@ def lane_queue(queue: str, lane: Lane) -> str:
     return f"{queue}{_BULK}" if lane is Lane.BULK else queue
 
 
+@lru_cache(maxsize=1024)
 def queue_of(routing_key: str) -> tuple[str, Lane]:
     """The queue and the lane that a message was sent to, whatever delay it had."""
     name = _DELAY.sub("", routing_key)

@@ -9,6 +9,7 @@ acknowledges. All of these are handed to ``tasks.foreign``.
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from celery import bootsteps
@@ -22,6 +23,7 @@ from pipeline.messages import ImageMessage
 from pipeline.queues import JOBS, QUEUES, Lane, Stage, queue_of
 from pipeline.valkey import QUEUE
 from tasks import foreign
+from tasks.logs import ARRIVALS
 
 log = logging.getLogger(__name__)
 
@@ -71,11 +73,12 @@ class ParkingConsumer(Consumer):
         """What is called with each message."""
         _refuse_compression()
         self._handle = super().create_task_handler(*args, **kwargs)
+        tells_of_arrivals = logging.getLogger(ARRIVALS).isEnabledFor(logging.INFO)
 
         def on_message(message: Message) -> None:
             try:
                 _check(message)
-                with working_at(_facts(message)):
+                with working_at(_facts(message)) if tells_of_arrivals else nullcontext():
                     self._handle(message)
             except InvalidMessage as error:
                 self._pass_on(message, str(error))

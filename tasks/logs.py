@@ -14,6 +14,9 @@ from celery.signals import (
 from pipeline.logs import facts_of_task, lines, tell_no_places, work_at
 from pipeline.settings import settings
 
+# Celery's logger that tells of each message as it comes.
+ARRIVALS = "celery.worker.strategy"
+
 
 @after_setup_logger.connect
 @after_setup_task_logger.connect
@@ -22,6 +25,16 @@ def write_our_lines(logger: logging.Logger, **_: Any) -> None:
     tell_no_places()
     for handler in logger.handlers:
         handler.setFormatter(lines(settings().log_format))
+
+
+@after_setup_logger.connect
+def tell_of_no_arrivals(loglevel: int, **_: Any) -> None:
+    """Let a run have one line, at its end; at DEBUG also Celery's about its message's arrival.
+
+    Six runs of each image would tell of themselves twice. That a run is under way, Flower says.
+    """
+    if loglevel > logging.DEBUG:
+        logging.getLogger(ARRIVALS).setLevel(max(loglevel, logging.WARNING))
 
 
 @task_prerun.connect

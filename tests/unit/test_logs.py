@@ -206,3 +206,19 @@ logging.getLogger("tasks").info("thread %s, place known: %s", record.thread, log
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     told = [line.partition(": ")[2] for line in done.stderr.splitlines()]
     assert told == ["thread None, place known: None"], done.stderr
+
+
+@pytest.mark.parametrize(("level", "told"), [("INFO", ["ended"]), ("DEBUG", ["arrived", "ended"])])
+def test_a_worker_tells_of_arrivals_only_where_it_tells_everything(
+    level: str, told: list[str]
+) -> None:
+    program = f"""
+import logging
+from tasks import app
+app.log.setup(loglevel="{level}", logfile=None)
+logging.getLogger("celery.worker.strategy").info("arrived")
+logging.getLogger("celery.app.trace").info("ended")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    lines = [line.partition(": ")[2] for line in done.stderr.splitlines()]
+    assert [line for line in lines if line in ("arrived", "ended")] == told, done.stderr
