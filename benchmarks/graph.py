@@ -32,6 +32,7 @@ import pytest
 import redis
 from celery.__main__ import main as celery
 from measuring import FULL, arguments, entry, machine, report, versions
+from measuring.free_models import SMALL
 from measuring.plots import save, subplots
 from measuring.profiling import NoProfile, profiled
 
@@ -61,12 +62,6 @@ POOLS = {"gpu": GPU, "cpu": CPU}
 OWN = "by_hand."
 SHOPS = 5
 CATEGORIES = ("Barber", "Bakery", "Green Paint", "Coffee Shop", "Dental Clinic")
-FREE = {
-    "JUSTLENS_QUALITY": "measuring.free_models:FreeQuality",
-    "JUSTLENS_TARGET_WIDTH": "128",
-    "JUSTLENS_TARGET_HEIGHT": "96",
-    "TEST_JOURNAL": "",
-}
 REDIS = os.environ.get("JUSTLENS_TEST_REDIS_URL", "redis://127.0.0.1:6379/8")
 
 WAYS = ("ours", "baseline")
@@ -88,7 +83,7 @@ class Ours:
     """The product: a site with two workers."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
-        self.site = Site(folder, **FREE, **environment)
+        self.site = Site(folder, **SMALL, **environment)
         self._done = 0
         self._accepted = 0
         shops = [

@@ -115,10 +115,10 @@ class Server:
         return self._thread.transactions
 
     @property
-    def _reads(self) -> Any:
-        if not hasattr(self._thread, "reads"):
-            self._thread.reads = self._connect(autocommit=True)
-        return self._thread.reads
+    def _alone(self) -> Any:
+        if not hasattr(self._thread, "alone"):
+            self._thread.alone = self._connect(autocommit=True)
+        return self._thread.alone
 
     def _connect(self, *, autocommit: bool) -> Any:
         url = self._url
@@ -134,9 +134,9 @@ class Server:
         )
 
     def transaction(self, steps: Sequence[Step], image: int) -> None:
-        """One transaction; what only reads once needs none."""
-        is_read = [step["verb"] for step in steps] == ["SELECT"]
-        connection = self._reads if is_read else self._transactions
+        """One transaction; a single statement is one by itself."""
+        is_alone = len(steps) == 1
+        connection = self._alone if is_alone else self._transactions
         with connection.cursor() as cursor:
             for step in steps:
                 match step["verb"]:
@@ -147,7 +147,7 @@ class Server:
                         cursor.execute(self.write, (step["number"], image, "x" * step["size"]))
                     case "DELETE":
                         cursor.execute(DELETE.format("%s", "%s"), (step["number"], image))
-        if not is_read:
+        if not is_alone:
             connection.commit()
 
 

@@ -1,17 +1,25 @@
-"""Models that cost nothing and give vectors as large as those of the embedded profile."""
+"""Models that cost nothing.
+
+Those of ``ENVIRONMENT`` give vectors as large as those of the embedded profile; those of
+``SMALL`` give small ones, for what is measured to be all that an image costs.
+"""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+import cv2
 import numpy as np
 
+from models.describer import Describer, Description
+from models.enhancer import Enhancer
 from models.image_text import ImageEmbedding, ImageTextEncoder, Label, unit
 from models.quality import WEIGHTS, Measures, Quality, QualityAssessor, TechnicalFlags
 from models.text import TextEncoder
 
 DIMENSION = 384
+FEW = 16
 CLASSES = 1000
 MOST = 10
 # As much as the default backend says.
@@ -33,6 +41,16 @@ ENVIRONMENT = {
     # Alone in its process, an image would wait for others to share a forward pass with.
     "JUSTLENS_BATCH_SIZE": "1",
     # The pictures of these benchmarks are small.
+    "JUSTLENS_TARGET_WIDTH": "128",
+    "JUSTLENS_TARGET_HEIGHT": "96",
+}
+
+SMALL = {
+    "JUSTLENS_ENHANCER": "measuring.free_models:FreeEnhancer",
+    "JUSTLENS_IMAGE_TEXT_ENCODER": "measuring.free_models:FreeColours",
+    "JUSTLENS_TEXT_ENCODER": "measuring.free_models:FreeLetters",
+    "JUSTLENS_DESCRIBER": "measuring.free_models:FreeDescriber",
+    "JUSTLENS_QUALITY": "measuring.free_models:FreeQuality",
     "JUSTLENS_TARGET_WIDTH": "128",
     "JUSTLENS_TARGET_HEIGHT": "96",
 }
@@ -99,6 +117,73 @@ class FreeQuality(QualityAssessor):
         return None
 
 
+class FreeEnhancer(Enhancer):
+    """Repeats pixels."""
+
+    name = "free"
+    scales = (2, 3, 4)
+    halo = 0
+    tile = 4096
+    pixels_per_pass = 10**9
+
+    def __call__(self, images: Sequence[np.ndarray], scale: int) -> list[np.ndarray]:
+        nearest = cv2.INTER_NEAREST
+        return [
+            cv2.resize(image, None, fx=scale, fy=scale, interpolation=nearest) for image in images
+        ]
+
+    def _enlarge(self, passes: Iterable[np.ndarray], scale: int) -> Iterator[np.ndarray]:
+        return (pixels.repeat(scale, axis=1).repeat(scale, axis=2) for pixels in passes)
+
+    def _load(self) -> Any:
+        return None
+
+
+class FreeLetters(FreeText):
+    """One of a few vectors, always the same for a text."""
+
+    name = "free-letters"
+
+    @property
+    def dimension(self) -> int:
+        return FEW
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        return _A_FEW[[zlib.crc32(text.encode()) % len(_A_FEW) for text in texts]]
+
+
+class FreeColours(ImageTextEncoder):
+    """All pictures are green."""
+
+    name = "free-colours"
+    space = "free-letters@1"
+
+    def __call__(self, images: Sequence[np.ndarray]) -> list[ImageEmbedding]:
+        return [ImageEmbedding(_A_FEW[0], (Label("green", 0.9),))] * len(images)
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        return FreeLetters(weights=self.weights, threads=1)(texts)
+
+    def background_names(self) -> list[str]:
+        return ["red", "green", "blue", "grey", "street", "table", "window", "garden"]
+
+    def _load(self) -> Any:
+        return None
+
+
+class FreeDescriber(Describer):
+    """Says that it is green."""
+
+    name = "free"
+
+    def __call__(self, image: np.ndarray, *, business: str, **known: Any) -> Description:
+        sentence = f"A green picture at {business}"
+        return Description(sentence, ("green",), sentence, None, "free")
+
+    def _load(self) -> Any:
+        return None
+
+
 def _at_random(content: str | bytes, size: int) -> np.ndarray:
     seed = zlib.crc32(content.encode() if isinstance(content, str) else content)
     vector = np.random.default_rng(seed).standard_normal(size, dtype=np.float32)
@@ -107,3 +192,6 @@ def _at_random(content: str | bytes, size: int) -> np.ndarray:
 
 def _most(vector: np.ndarray) -> np.ndarray:
     return unit(np.where(vector >= np.sort(vector)[-MOST], vector, 0))
+
+
+_A_FEW = np.stack([_at_random(str(number), FEW) for number in range(64)])
