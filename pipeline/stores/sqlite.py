@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.schema import CreateColumn, CreateIndex
 
 BUSY_SECONDS = 30.0
-# At first SQLite looks for a lock each millisecond.
+# SQLite looks for a lock after a millisecond, and after two more.
 SHORT_WAIT_SECONDS = 0.003
 # The execution option that says that a transaction is going to write.
 WRITES = "justlens_writes"

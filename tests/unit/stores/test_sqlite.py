@@ -338,7 +338,11 @@ def test_what_a_server_of_events_lacks_names_its_setting(tmp_path: Path):
         open_stores(chosen).events.check()
 
 
-def test_parameters_by_name_are_given_by_number():
+def test_parameters_by_name_are_given_by_number(documents):
+    numbered = sqlite._numbered("SELECT :b, ':a', :a, :b")
+    assert numbered == ("SELECT ?1, ':a', ?2, ?1", ("b", "a"))
+    with documents._database.reading() as connection:
+        assert isinstance(sqlite.driver_of(connection), sqlite.Driver)
     with closing(sqlite3.connect(":memory:", factory=sqlite.Driver)) as driver:
         answer = driver.execute("SELECT :b, ':a', :a, :b", {"a": 1, "b": 2, "c": 3}).fetchone()
         assert answer == (2, ":a", 1, 2)
