@@ -99,6 +99,15 @@ def test_figures_put_aside_are_counted_in_their_order_once_there_are_many() -> N
     assert counted == list(range(MOST_ASIDE + 1))
 
 
+def test_where_others_answer_for_a_process_nothing_is_put_aside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipeline.metrics._AT_ONCE", True)
+    counted: list[int] = []
+    count_later(counted.append, 1)
+    assert counted == [1]
+
+
 def test_a_run_that_raises_has_stopped(app: Celery) -> None:
     @app.task(name="raises")
     def raises() -> None:
