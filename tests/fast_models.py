@@ -44,14 +44,32 @@ def journal(line: str) -> None:
             file.write(line + "\n")
 
 
-class FastEnhancer(Enhancer):
-    """Repeats pixels; ends the process at a red picture, raises at a blue one."""
+class PlainEnhancer(Enhancer):
+    """Repeats pixels."""
 
-    name = "fast"
+    name = "plain"
     scales = (2, 3, 4)
     halo = 0
     tile = 4096
     pixels_per_pass = 10**9
+
+    def __call__(self, images: Sequence[np.ndarray], scale: int) -> list[np.ndarray]:
+        nearest = cv2.INTER_NEAREST
+        return [
+            cv2.resize(image, None, fx=scale, fy=scale, interpolation=nearest) for image in images
+        ]
+
+    def _enlarge(self, passes: Iterable[np.ndarray], scale: int) -> Iterator[np.ndarray]:
+        return (pixels.repeat(scale, axis=1).repeat(scale, axis=2) for pixels in passes)
+
+    def _load(self) -> Any:
+        return None
+
+
+class FastEnhancer(PlainEnhancer):
+    """Repeats pixels; ends the process at a red picture, raises at a blue one."""
+
+    name = "fast"
 
     def __call__(self, images: Sequence[np.ndarray], scale: int) -> list[np.ndarray]:
         journal(f"pass {len(images)}")
@@ -64,16 +82,7 @@ class FastEnhancer(Enhancer):
                 os._exit(9)
             if _near(colour, RAISES):
                 raise ValueError("this picture cannot be enhanced")
-        nearest = cv2.INTER_NEAREST
-        return [
-            cv2.resize(image, None, fx=scale, fy=scale, interpolation=nearest) for image in images
-        ]
-
-    def _enlarge(self, passes: Iterable[np.ndarray], scale: int) -> Iterator[np.ndarray]:
-        return (pixels.repeat(scale, axis=1).repeat(scale, axis=2) for pixels in passes)
-
-    def _load(self) -> Any:
-        return None
+        return super().__call__(images, scale)
 
 
 class FastText(TextEncoder):

@@ -5,15 +5,13 @@ Those of ``ENVIRONMENT`` give vectors as large as those of the embedded profile;
 """
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-import cv2
 import numpy as np
 
 from models.describer import Describer, Description
-from models.enhancer import Enhancer
 from models.image_text import ImageEmbedding, ImageTextEncoder, Label, unit
 from models.quality import WEIGHTS, Measures, Quality, QualityAssessor, TechnicalFlags
 from models.text import TextEncoder
@@ -46,7 +44,7 @@ ENVIRONMENT = {
 }
 
 SMALL = {
-    "JUSTLENS_ENHANCER": "measuring.free_models:FreeEnhancer",
+    "JUSTLENS_ENHANCER": "tests.fast_models:PlainEnhancer",
     "JUSTLENS_IMAGE_TEXT_ENCODER": "measuring.free_models:FreeColours",
     "JUSTLENS_TEXT_ENCODER": "measuring.free_models:FreeLetters",
     "JUSTLENS_DESCRIBER": "measuring.free_models:FreeDescriber",
@@ -112,28 +110,6 @@ class FreeQuality(QualityAssessor):
 
     def __call__(self, image: np.ndarray) -> Quality:
         return ANY_QUALITY
-
-    def _load(self) -> Any:
-        return None
-
-
-class FreeEnhancer(Enhancer):
-    """Repeats pixels."""
-
-    name = "free"
-    scales = (2, 3, 4)
-    halo = 0
-    tile = 4096
-    pixels_per_pass = 10**9
-
-    def __call__(self, images: Sequence[np.ndarray], scale: int) -> list[np.ndarray]:
-        nearest = cv2.INTER_NEAREST
-        return [
-            cv2.resize(image, None, fx=scale, fy=scale, interpolation=nearest) for image in images
-        ]
-
-    def _enlarge(self, passes: Iterable[np.ndarray], scale: int) -> Iterator[np.ndarray]:
-        return (pixels.repeat(scale, axis=1).repeat(scale, axis=2) for pixels in passes)
 
     def _load(self) -> Any:
         return None
