@@ -30,7 +30,7 @@ from models.export import _package
 from models.registry import create
 from pipeline.settings import Settings
 
-PHOTOS = {"cpu": 4, "cuda": 20}
+PHOTOS = {"cpu": 4, "cuda": 8}
 # Sides of photos as directories hold them.
 SIZES = ((320, 240), (240, 320), (400, 300), (800, 560))
 NAMES = {"cpu": ("compact",), "cuda": ("compact", "x4plus")}
@@ -207,7 +207,7 @@ def measure(way: str, name: str, device: str, target: Path) -> None:
 
 
 class Process:
-    """One way in a process of its own, warm when it is there."""
+    """One way in a process of its own, which is on its way: `ready` waits until it is warm."""
 
     def __init__(self, way: str, name: str, device: str, folder: Path) -> None:
         self._folder = folder
@@ -216,6 +216,9 @@ class Process:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+
+    def ready(self) -> None:
+        """Wait until it is warm."""
         self._answer()
 
     def _answer(self) -> str:
@@ -248,6 +251,8 @@ def in_turns(
     """Figures and results of each way."""
     with tempfile.TemporaryDirectory() as folder:
         processes = {way: Process(way, name, device, Path(folder, way)) for way in ways}
+        for process in processes.values():
+            process.ready()
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         for number in range(ROUNDS):
             # Whoever goes first changes from round to round.

@@ -6,17 +6,24 @@ recorded: after the first ones, which warm it up, and the last. Baseline: a loop
 takes the same photos out of the same kind of stores, decodes, runs the same models on the same
 number of threads in the same batches, and writes what it found and one record for each photo. The
 loop has one thread beside those of its models, so that a machine that is shared favours the
-worker's slots. The two take turns, each time on photos that nobody has seen.
+worker's slots. They take turns, each time on photos that nobody has seen.
+
+With a GPU the networks are those that are for GPUs: x4plus and OpenCLIP, which is untrained unless
+JUSTLENS_OPEN_CLIP_PRETRAINED names weights: they cost the same. Then there are two more baselines:
+workers whose tasks run the networks on one image each, one task at a time and as many at a time as
+there are slots.
 """
 
 import hashlib
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
@@ -31,6 +38,8 @@ from measuring import FULL, Entry, arguments, entry, machine, plots, report, ver
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from models.open_clip_source import Source
+from models.open_clip_text import OpenClipText
 from models.quality import noise_sigma
 from pipeline.enhancement import carry_out, plan
 from pipeline.imaging import Picture, decode, encode, perceptual_hash
@@ -42,12 +51,26 @@ from tests.fast_models import ENVIRONMENT as FREE
 
 # Of the enhancement more, since the two are closer together there.
 ROUNDS = {Stage.TAG: 6 if FULL else 2, Stage.ENHANCE: 6 if FULL else 3}
+ROUNDS_ON_GPU = dict.fromkeys(ROUNDS, 6 if FULL else 2)
 LIMIT_S = 300
 # Photos of a round, and how many of them warm up.
 COUNTS = {Stage.TAG: (240, 40) if FULL else (100, 20), Stage.ENHANCE: (48, 16) if FULL else (32, 8)}
 # As many as they are enlarged by the policy, or left as they are.
 SIZES = {Stage.TAG: ((1280, 720), (1000, 1280)), Stage.ENHANCE: ((320, 240), (240, 320))}
 GATHERED = (Stage.ENHANCE, Stage.UPDATE)
+
+ON_GPU = {
+    "JUSTLENS_ENHANCER": "x4plus",
+    "JUSTLENS_BATCH_SIZE": "8",
+    "JUSTLENS_IMAGE_TEXT_ENCODER": "open_clip",
+    "JUSTLENS_IMAGE_TEXT_BATCH_SIZE": "16",
+    # As many photos as there are slots.
+    "JUSTLENS_PIXELS_IN_FLIGHT": "100_000_000",
+}
+SLOTS_ON_GPU = {Stage.TAG: 48, Stage.ENHANCE: 24}
+COUNTS_ON_GPU = {Stage.TAG: (240, 48), Stage.ENHANCE: (160, 32)}
+WORKER, PLAIN, ONE, UNSHARED = "worker", "plain loop", "a task at a time", "no batches"
+ONE_IMAGE = {"JUSTLENS_BATCH_SIZE": "1", "JUSTLENS_IMAGE_TEXT_BATCH_SIZE": "1"}
 
 
 def photos(stage: Stage, count: int, seed: int) -> list[bytes]:
@@ -89,12 +112,13 @@ class Site:
         self.stores: Stores = open_stores(self.settings)
 
     @contextmanager
-    def worker(self, *queues: Stage, **environment: str) -> Iterator[None]:
-        """A worker of these queues runs inside the block."""
+    def worker(self, *queues: Stage, slots: int = 0, **environment: str) -> Iterator[None]:
+        """A worker of these queues, of its usual number of slots or of so many, is in the block."""
         command = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "--loglevel", "ERROR"]
         names = ",".join(queue.value for queue in queues)
+        chosen = ["--concurrency", str(slots)] if slots else []
         process = subprocess.Popen(
-            [*command, "-Q", names, "-n", f"{queues[0].value}@bench"],
+            [*command, "-Q", names, "-n", f"{queues[0].value}@bench", *chosen],
             env={**self.environment, **environment},
             stdout=subprocess.DEVNULL,
         )
@@ -135,7 +159,9 @@ class Site:
         raise SystemExit(f"error: {stage.value} did not end within {LIMIT_S} s")
 
 
-def by_worker(stage: Stage, contents: Sequence[bytes], warm: int, **environment: str) -> float:
+def by_worker(
+    stage: Stage, contents: Sequence[bytes], warm: int, slots: int = 0, **environment: str
+) -> float:
     """Photos a second of the worker."""
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder), **environment)
@@ -145,7 +171,7 @@ def by_worker(stage: Stage, contents: Sequence[bytes], warm: int, **environment:
                 # They are large enough: nothing is enhanced, the tag queue fills.
                 with site.worker(*GATHERED, **FREE):
                     site.ended(Stage.UPDATE, len(contents))
-            with site.worker(stage):
+            with site.worker(stage, slots=slots):
                 times = site.ended(stage, len(contents))
     return (len(times) - warm) / (times[-1] - times[warm - 1])
 
@@ -236,39 +262,78 @@ def _already(enlarged: np.ndarray, rgb: np.ndarray, scale: int) -> np.ndarray:
     return enlarged
 
 
+@contextmanager
+def gpu_networks() -> Iterator[None]:
+    """The settings of this process, and of those it starts, are for a GPU inside the block."""
+    import open_clip
+    import torch
+
+    before = dict(os.environ)
+    os.environ.update(ON_GPU)
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = Settings()
+        untrained = None
+        if not chosen.open_clip_pretrained:
+            torch.manual_seed(0)
+            file = Path(folder, "untrained.pt")
+            torch.save(open_clip.create_model(chosen.open_clip_model).state_dict(), file)
+            os.environ["JUSTLENS_OPEN_CLIP_PRETRAINED"] = str(file)
+            source = Source(chosen.open_clip_model, str(file))
+            untrained = OpenClipText(weights=chosen.model_dir, threads=1, source=source)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+            if untrained is not None:
+                # Its texts mean nothing.
+                shutil.rmtree(untrained.folder, ignore_errors=True)
+
+
 def main() -> None:
     """Measure and report."""
     options = arguments(__doc__ or "")
+    import torch
+
+    if not torch.cuda.is_available():
+        measure(options)
+        return
+    with gpu_networks():
+        measure(options, torch.cuda.get_device_name())
+
+
+def measure(options: Namespace, gpu: str = "") -> None:
+    """Measure all ways on a CPU, or on the GPU of that name, and report."""
     from tasks.runtime import Runtime
 
-    where = machine()
+    where = {**machine(), **({"gpu": gpu} if gpu else {})}
     runtime = Runtime(Settings())
+    rounds, counts = (ROUNDS_ON_GPU, COUNTS_ON_GPU) if gpu else (ROUNDS, COUNTS)
     names = {Stage.TAG: ("queue_image_text", 0.9), Stage.ENHANCE: ("queue_enhance", 0.95)}
     rates: dict[str, dict[str, list[float]]] = {}
     entries: list[Entry] = []
     for stage, (name, target) in names.items():
-        count, warm = COUNTS[stage]
-        found: dict[str, list[float]] = {"worker": [], "plain loop": []}
-        for number in range(ROUNDS[stage]):
+        count, warm = counts[stage]
+        found: dict[str, list[float]] = {}
+        for number in range(rounds[stage]):
             contents = photos(stage, count, number)
-            turns: dict[str, Callable[[], float]] = {
-                "worker": partial(by_worker, stage, contents, warm),
-                "plain loop": partial(by_loop, stage, contents, warm, runtime),
-            }
+            turns = ways(stage, contents, warm, runtime, on_gpu=bool(gpu))
             for way in list(turns)[:: 1 if number % 2 else -1]:
-                found[way].append(turns[way]())
-        rates[name] = found
-        entries.append(
-            entry(name, found["worker"], found["plain loop"], "photos/s", "higher", target)
-        )
+                found.setdefault(way, []).append(turns[way]())
+                print(f"  {name}, {way}: {found[way][-1]:.1f} photos/s", flush=True)
+        suffix = "_gpu" if gpu else ""
+        rates[name + suffix] = {way: found[way] for way in turns}
+        for way, needed in {PLAIN: target, **({ONE: 3.0} if gpu else {})}.items():
+            title = f"{name}{suffix}{'' if way == PLAIN else '_one'}"
+            entries.append(entry(title, found[WORKER], found[way], "photos/s", "higher", needed))
     if options.plots:
         draw(rates, options.plots)
     results = {
         "machine": where,
         "versions": versions(("celery", "onnxruntime", "torch", "numpy")),
         "sizes": {
-            "rounds": ", ".join(f"{stage.value} {ROUNDS[stage]}" for stage in names),
-            "photos": ", ".join(f"{stage.value} {COUNTS[stage][0]}" for stage in names),
+            "rounds": ", ".join(f"{stage.value} {rounds[stage]}" for stage in names),
+            "photos": ", ".join(f"{stage.value} {counts[stage][0]}" for stage in names),
             "threads": runtime.settings.threads,
         },
         "photos_per_second": rates,
@@ -276,14 +341,29 @@ def main() -> None:
     report("queues", results, (), options.json, entries)
 
 
+def ways(
+    stage: Stage, contents: Sequence[bytes], warm: int, runtime: Any, *, on_gpu: bool
+) -> dict[str, Callable[[], float]]:
+    """What is compared: each gives photos a second."""
+    slots = SLOTS_ON_GPU[stage] if on_gpu else 0
+    found: dict[str, Callable[[], float]] = {
+        WORKER: partial(by_worker, stage, contents, warm, slots),
+        PLAIN: partial(by_loop, stage, contents, warm, runtime),
+    }
+    if on_gpu:
+        found[ONE] = partial(by_worker, stage, contents, warm, 1, **ONE_IMAGE)
+        found[UNSHARED] = partial(by_worker, stage, contents, warm, slots, **ONE_IMAGE)
+    return found
+
+
 def draw(rates: dict[str, dict[str, list[float]]], folder: Path) -> None:
     """A figure for each queue: every round of worker and loop."""
     for name, found in rates.items():
-        figure, axis = plots.subplots(figsize=(5, 2))
+        figure, axis = plots.subplots(figsize=(5, 1 + 0.5 * len(found)))
         for way, values in found.items():
             axis.plot(values, [way] * len(values), "o", alpha=0.7)
         axis.set_xlim(left=0)
-        axis.set_ylim(-0.5, 1.5)
+        axis.set_ylim(-0.5, len(found) - 0.5)
         axis.set_xlabel("photos/s")
         axis.set_title(name)
         plots.save(figure, folder / f"{name}.svg")

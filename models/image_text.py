@@ -72,12 +72,24 @@ class ImageTextEncoder(Model):
     def space(self) -> str:
         """Identity of the vector space. Vectors of different spaces are never compared."""
 
-    @abstractmethod
     def __call__(self, images: Sequence[np.ndarray]) -> list[ImageEmbedding]:
         """Embeds RGB uint8 images of shape (height, width, 3), any sizes together.
 
         Raises `UnsuitableInput`.
         """
+        return self.embed([self.prepare(image) for image in images])
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """What `embed` takes of an image: the part of the work that no two images share.
+
+        Threads do it side by side, each for its own image, while others' are embedded. Raises
+        `UnsuitableInput`.
+        """
+        return image
+
+    @abstractmethod
+    def embed(self, prepared: Sequence[np.ndarray]) -> list[ImageEmbedding]:
+        """Embeds what `prepare` has made of images, together in as few forward passes as may be."""
 
     @abstractmethod
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
@@ -166,13 +178,14 @@ class ConSE(ImageTextEncoder):
         """The text encoder's: vectors of different text encoders do not mix."""
         return f"{self.identity}+{self._text_encoder.identity}"
 
-    def __call__(self, images: Sequence[np.ndarray]) -> list[ImageEmbedding]:
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        return prepare(image)
+
+    def embed(self, prepared: Sequence[np.ndarray]) -> list[ImageEmbedding]:
         loaded: _Loaded = self.load()
         embeddings: list[ImageEmbedding] = []
-        for start in range(0, len(images), self.images_per_pass):
-            pixels = np.stack(
-                [prepare(image) for image in images[start : start + self.images_per_pass]]
-            )
+        for start in range(0, len(prepared), self.images_per_pass):
+            pixels = np.stack(prepared[start : start + self.images_per_pass])
             (batch,) = loaded.session.run(["probabilities"], {"pixels": pixels})
             embeddings += [self._embed(loaded, probabilities) for probabilities in batch]
         return embeddings

@@ -106,12 +106,19 @@ class OpenClip(ImageTextEncoder):
     def space(self) -> str:
         return self.identity
 
-    def __call__(self, images: Sequence[np.ndarray]) -> list[ImageEmbedding]:
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """As the network takes it: float32 (3, side, side)."""
+        from PIL import Image
+
+        loaded: _Loaded = self.load()
+        return loaded.preprocess(Image.fromarray(_checked(image))).numpy()
+
+    def embed(self, prepared: Sequence[np.ndarray]) -> list[ImageEmbedding]:
         loaded: _Loaded = self.load()
         size = self.images_per_pass_on_gpu if loaded.device.type == "cuda" else self.images_per_pass
         embeddings: list[ImageEmbedding] = []
-        for start in range(0, len(images), size):
-            vectors = _forward(loaded, images[start : start + size])
+        for start in range(0, len(prepared), size):
+            vectors = _forward(loaded, prepared[start : start + size])
             embeddings += [ImageEmbedding(vector, ()) for vector in vectors]
         return embeddings
 
@@ -152,13 +159,11 @@ class OpenClip(ImageTextEncoder):
         return _Loaded(network, preprocessing(network), device, dtype)
 
 
-def _forward(loaded: _Loaded, images: Sequence[np.ndarray]) -> np.ndarray:
+def _forward(loaded: _Loaded, prepared: Sequence[np.ndarray]) -> np.ndarray:
     import torch
-    from PIL import Image
 
-    pictures = [Image.fromarray(_checked(image)) for image in images]
     with torch.inference_mode():
-        batch = torch.stack([loaded.preprocess(picture) for picture in pictures])
+        batch = torch.from_numpy(np.stack(prepared))
         features = loaded.network.encode_image(
             batch.to(loaded.device, loaded.dtype), normalize=False
         )

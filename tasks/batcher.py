@@ -81,6 +81,9 @@ class Batcher(Generic[Item, Result]):
     @contextmanager
     def coming(self) -> Iterator[None]:
         """This thread may bring an item; batches wait for it until then, or until the end."""
+        if self._size == 1:
+            yield
+            return
         with self._changed:
             self._here.is_coming = True
             self._coming += 1

@@ -27,11 +27,12 @@ def encodings() -> Batcher[np.ndarray, ImageEmbedding]:
     """The batcher of this process in front of its one copy of the image-text encoder."""
     here = runtime()
 
-    def forward(_: Hashable, images: Sequence[np.ndarray]) -> Sequence[ImageEmbedding]:
-        return here.model("image_text")(images)
+    def forward(_: Hashable, prepared: Sequence[np.ndarray]) -> Sequence[ImageEmbedding]:
+        return here.model("image_text").embed(prepared)
 
     chosen = here.settings
-    return Batcher(forward, chosen.image_text_batch_size, chosen.batch_wait, ENCODED.observe)
+    size, wait = chosen.image_text_batch_size, chosen.batch_wait
+    return Batcher(forward, size, wait, ENCODED.observe, announced=True)
 
 
 class Pixels:
@@ -73,9 +74,9 @@ class Pixels:
         encoder = self._run.runtime.model("image_text")
 
         def compute() -> dict[str, Any]:
-            rgb = self.rgb
+            prepared = encoder.prepare(self.rgb)
             with self._run.runtime.right_of_way.waiting():
-                found = encodings()(rgb)
+                found = encodings()(prepared)
             return {
                 "vector": [float(value) for value in found.vector],
                 "labels": [asdict(label) for label in found.labels],

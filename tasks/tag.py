@@ -7,8 +7,10 @@ import numpy as np
 
 from models.detector import PRESENT
 from models.image_text import UNSAFE
+from pipeline.messages import ImageMessage
 from pipeline.queues import Stage
-from tasks.pixels import Pixels
+from tasks.pixels import Pixels, encodings
+from tasks.runtime import Runtime
 from tasks.stage import Run, StageTask
 
 
@@ -31,6 +33,10 @@ class Tag(StageTask):
             background,
             threshold,
         )
+
+    def _run(self, message: ImageMessage, here: Runtime) -> dict[str, Any]:
+        with encodings().coming():
+            return super()._run(message, here)
 
     def work(self, run: Run) -> str:
         here = run.runtime

@@ -114,9 +114,10 @@ class FastImageText(ImageTextEncoder):
     name = "colour"
     space = "letters@1"
 
-    def __call__(self, images: Sequence[np.ndarray]) -> list[ImageEmbedding]:
-        journal(f"encoded {len(images)}")
-        names = [colour_name(image) for image in images]
+    def embed(self, prepared: Sequence[np.ndarray]) -> list[ImageEmbedding]:
+        journal(f"encoded {len(prepared)}")
+        time.sleep(float(os.environ.get("TEST_ENCODING_SECONDS", "0")))
+        names = [colour_name(image) for image in prepared]
         vectors = self.encode_texts(names)
         return [
             ImageEmbedding(vector, (Label(name, 0.9),))

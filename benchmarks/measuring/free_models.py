@@ -80,10 +80,10 @@ class FreeImageText(ImageTextEncoder):
     name = "free"
     space = "free-classes@1"
 
-    def __call__(self, images: Sequence[np.ndarray]) -> list[ImageEmbedding]:
+    def embed(self, prepared: Sequence[np.ndarray]) -> list[ImageEmbedding]:
         return [
             ImageEmbedding(_most(_at_random(image.tobytes(), CLASSES)), (Label("cup", 0.9),))
-            for image in images
+            for image in prepared
         ]
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
@@ -134,8 +134,8 @@ class FreeColours(ImageTextEncoder):
     name = "free-colours"
     space = "free-letters@1"
 
-    def __call__(self, images: Sequence[np.ndarray]) -> list[ImageEmbedding]:
-        return [ImageEmbedding(_A_FEW[0], (Label("green", 0.9),))] * len(images)
+    def embed(self, prepared: Sequence[np.ndarray]) -> list[ImageEmbedding]:
+        return [ImageEmbedding(_A_FEW[0], (Label("green", 0.9),))] * len(prepared)
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         return FreeLetters(weights=self.weights, threads=1)(texts)

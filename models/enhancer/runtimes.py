@@ -101,7 +101,21 @@ class InTorch(Runtime):
                     mode="bicubic",
                 )
             result = result.clamp_(0, 1).mul_(255).round_().to(torch.uint8)
-            return result.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+            return _on_host(result.permute(0, 2, 3, 1).contiguous())
+
+
+def _on_host(result: "torch.Tensor") -> np.ndarray:
+    """What a device has computed.
+
+    From a GPU by way of pinned memory, of which torch keeps what it has: the GPU writes there by
+    itself. Other memory of this size the system would take back and clear before each use.
+    """
+    import torch
+
+    if result.device.type == "cpu":
+        return result.numpy()
+    pinned = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
+    return pinned.copy_(result).numpy()
 
 
 class InNcnn(Runtime):

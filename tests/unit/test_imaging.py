@@ -12,6 +12,7 @@ from PIL import Image
 from pipeline.errors import UndecodableImage
 from pipeline.imaging import (
     BAND,
+    JPEG_QUALITY,
     Picture,
     content_type,
     decode,
@@ -244,3 +245,23 @@ def test_the_hash_is_that_of_the_whole_picture(height: int) -> None:
     noise = np.random.default_rng(height).integers(0, 256, (9, 7, 3), dtype=np.uint8)
     image = resize(noise, 90, height)
     assert perceptual_hash(image) == str(imagehash.phash(Image.fromarray(image)))
+
+
+def by_pillow(image: Image.Image) -> bytes:
+    return saved(image, "JPEG", quality=JPEG_QUALITY, optimize=True, progressive=True)
+
+
+def test_a_jpeg_is_the_one_that_pillow_makes() -> None:
+    image = resize(np.random.default_rng(2).integers(0, 256, (9, 7, 3), dtype=np.uint8), 300, 201)
+    assert encode(Picture(image)) == (by_pillow(Image.fromarray(image)), "image/jpeg")
+
+
+def test_a_grey_photo_has_one_channel() -> None:
+    gray = resize(np.random.default_rng(3).integers(0, 256, (9, 7), dtype=np.uint8), 90, 60)
+    content, _ = encode(Picture(np.dstack([gray] * 3), gray=True))
+    assert content == by_pillow(Image.fromarray(gray))
+
+
+def test_a_side_that_no_jpeg_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="70000x1"):
+        encode(Picture(np.zeros((1, 70_000, 3), dtype=np.uint8)))
