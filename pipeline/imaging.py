@@ -198,7 +198,7 @@ def perceptual_hash(rgb: np.ndarray) -> str:
     gray = Image.new("L", (width, height))
     for top in range(0, height, BAND):
         gray.paste(Image.fromarray(rgb[top : top + BAND]).convert("L"), (0, top))
-    return str(imagehash.phash(gray))
+    return np.packbits(imagehash.phash(gray).hash).tobytes().hex()
 
 
 @contextmanager

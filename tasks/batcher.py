@@ -7,11 +7,10 @@ nobody else is on the way, where callers say so.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -78,18 +77,20 @@ class Batcher(Generic[Item, Result]):
             self._arrive()
         return entry.result.result(timeout)
 
-    @contextmanager
-    def coming(self) -> Iterator[None]:
-        """This thread may bring an item; batches wait for it until then, or until the end."""
-        if self._size == 1:
-            yield
-            return
-        with self._changed:
-            self._here.is_coming = True
-            self._coming += 1
-        try:
-            yield
-        finally:
+    def coming(self) -> "_Coming":
+        """This thread may bring an item: batches wait for it until then, or the block's end."""
+        return _Coming(self)
+
+    def expect(self) -> None:
+        """This thread is on its way."""
+        if self._size > 1:
+            with self._changed:
+                self._here.is_coming = True
+                self._coming += 1
+
+    def expect_no_longer(self) -> None:
+        """This thread has brought its item, or will bring none."""
+        if getattr(self._here, "is_coming", False):
             with self._changed:
                 self._arrive()
 
@@ -137,3 +138,17 @@ class Batcher(Generic[Item, Result]):
             for entry in entries:
                 if not entry.result.done():
                     self._settle(group, [entry])
+
+
+class _Coming:
+    # Around the runs of a stage: a generator of contextlib would cost several times as much.
+    __slots__ = ("_batcher",)
+
+    def __init__(self, batcher: Batcher[Any, Any]) -> None:
+        self._batcher = batcher
+
+    def __enter__(self) -> None:
+        self._batcher.expect()
+
+    def __exit__(self, *_: object) -> None:
+        self._batcher.expect_no_longer()

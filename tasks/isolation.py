@@ -18,18 +18,21 @@ class Isolation:
         self._alone = False
         self._waiting = 0
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Run beside others."""
+    def together(self) -> "_Together":
+        """Run beside others, as long as the block."""
+        return _Together(self)
+
+    def begin(self) -> None:
+        """Wait until others run together, or nobody runs; then run beside them."""
         with self._changed:
             self._changed.wait_for(lambda: not self._alone and not self._waiting)
             self._together += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._together -= 1
-                self._changed.notify_all()
+
+    def end(self) -> None:
+        """Run no longer."""
+        with self._changed:
+            self._together -= 1
+            self._changed.notify_all()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -45,3 +48,17 @@ class Isolation:
             with self._changed:
                 self._alone = False
                 self._changed.notify_all()
+
+
+class _Together:
+    # Around every run of a stage: a generator of contextlib would cost several times as much.
+    __slots__ = ("_isolation",)
+
+    def __init__(self, isolation: Isolation) -> None:
+        self._isolation = isolation
+
+    def __enter__(self) -> None:
+        self._isolation.begin()
+
+    def __exit__(self, *_: object) -> None:
+        self._isolation.end()

@@ -78,7 +78,7 @@ class Pixels:
             with self._run.runtime.right_of_way.waiting():
                 found = encodings()(prepared)
             return {
-                "vector": [float(value) for value in found.vector],
+                "vector": found.vector.tolist(),
                 "labels": [asdict(label) for label in found.labels],
             }
 

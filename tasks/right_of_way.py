@@ -5,8 +5,6 @@ upload would take twenty times as long, and an upload has six stages.
 """
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from pipeline.queues import Lane
 
@@ -21,27 +19,15 @@ class RightOfWay:
         self._most = most
         self._changed = threading.Condition()
         self._interactive = 0
-        self._here = threading.local()
+        self.here = threading.local()
 
-    @contextmanager
-    def run(self, lane: Lane) -> Iterator[None]:
-        """This thread runs a stage for a message of that lane."""
-        self._here.lane = lane
-        self._begin()
-        try:
-            yield
-        finally:
-            self._end()
-            del self._here.lane
+    def run(self, lane: Lane) -> "_Run":
+        """This thread runs a stage for a message of that lane, as long as the block."""
+        return _Run(self, lane)
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """This thread waits for a batch or a server, and keeps nobody from working."""
-        self._end()
-        try:
-            yield
-        finally:
-            self._begin()
+    def waiting(self) -> "_Waiting":
+        """This thread waits for a batch or a server in the block, and keeps nobody from working."""
+        return _Waiting(self)
 
     def give_way(self) -> None:
         """In a run of the bulk lane, wait while one of the interactive lane works."""
@@ -52,18 +38,51 @@ class RightOfWay:
     @property
     def _lane(self) -> Lane | None:
         """That of the run in this thread; none outside of runs."""
-        return getattr(self._here, "lane", None)
+        return getattr(self.here, "lane", None)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """This thread works from here on."""
         if self._lane is Lane.INTERACTIVE:
             with self._changed:
                 self._interactive += 1
         else:
             self.give_way()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """This thread works no longer."""
         if self._lane is Lane.INTERACTIVE:
             with self._changed:
                 self._interactive -= 1
                 if not self._interactive:
                     self._changed.notify_all()
+
+
+# Some ten of these blocks an image: generators of contextlib would cost several times as much.
+
+
+class _Run:
+    __slots__ = ("_lane", "_way")
+
+    def __init__(self, way: RightOfWay, lane: Lane) -> None:
+        self._way, self._lane = way, lane
+
+    def __enter__(self) -> None:
+        self._way.here.lane = self._lane
+        self._way.begin()
+
+    def __exit__(self, *_: object) -> None:
+        self._way.end()
+        del self._way.here.lane
+
+
+class _Waiting:
+    __slots__ = ("_way",)
+
+    def __init__(self, way: RightOfWay) -> None:
+        self._way = way
+
+    def __enter__(self) -> None:
+        self._way.end()
+
+    def __exit__(self, *_: object) -> None:
+        self._way.begin()

@@ -10,8 +10,7 @@ import logging
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -135,8 +134,12 @@ class StageTask(ParkingTask):
         here = runtime()
         try:
             _, lane = queue_of(routing_key(self.request))
-            with here.right_of_way.run(lane), self._guard(here):
-                return self._run(message, here)
+            with here.right_of_way.run(lane):
+                if self._redelivered():
+                    return self._run_alone(message, here)
+                watched = here.watchdog.watch(self.request.id, here.settings.stage_deadline)
+                with here.isolation.together(), watched:
+                    return self._run(message, here)
         except TaskPredicate:
             raise
         except Exception as raised:  # noqa: BLE001 - the boundary of a stage: parked, not swallowed
@@ -163,14 +166,8 @@ class StageTask(ParkingTask):
             # Celery would have it dropped.
             return Reject(refusal.reason, requeue=True)
 
-    @contextmanager
-    def _guard(self, here: Runtime) -> Iterator[None]:
-        """Deadline, isolation and the count of attempts."""
-        deadline = here.settings.stage_deadline
-        if not self._redelivered():
-            with here.isolation.together(), here.watchdog.watch(self.request.id, deadline):
-                yield
-            return
+    def _run_alone(self, message: ImageMessage, here: Runtime) -> dict[str, Any]:
+        """Run what has been delivered before, and may have ended its process then."""
         with here.isolation.alone():
             documents = here.stores.documents
             deliveries = documents.count_delivery(self.request.id)
@@ -180,8 +177,8 @@ class StageTask(ParkingTask):
                     raise DeadlinePassed(f"{cause}, {deliveries} times")
                 raise PoisonMessage(f"the worker process ended {deliveries} times while running it")
             try:
-                with here.watchdog.watch(self.request.id, deadline):
-                    yield
+                with here.watchdog.watch(self.request.id, here.settings.stage_deadline):
+                    return self._run(message, here)
             finally:
                 # The process has survived it, however it ended. Without this, a message that comes
                 # back because connections are lost would be taken for poison in the end.

@@ -9,8 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
@@ -31,19 +30,22 @@ class Watchdog:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    @contextmanager
-    def watch(self, task_id: str, seconds: float) -> Iterator[None]:
+    def watch(self, task_id: str, seconds: float) -> "_Watched":
         """End the process unless the block is left within ``seconds``."""
+        return _Watched(self, task_id, seconds)
+
+    def begin(self, task_id: str, seconds: float) -> None:
+        """From now on the process ends unless ``end`` is called within ``seconds``."""
         with self._lock:
             self._deadlines[task_id] = (time.monotonic() + seconds, seconds)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="watchdog", daemon=True)
                 self._thread.start()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._deadlines.pop(task_id, None)
+
+    def end(self, task_id: str) -> None:
+        """It came to its end in time."""
+        with self._lock:
+            self._deadlines.pop(task_id, None)
 
     def _work(self) -> None:
         while True:
@@ -56,12 +58,26 @@ class Watchdog:
                     if now > deadline
                 }
             if late:
-                self._end(late)
+                self._end_process(late)
 
-    def _end(self, late: dict[str, float]) -> None:
+    def _end_process(self, late: dict[str, float]) -> None:
         try:
             for task_id, seconds in late.items():
                 log.critical("task %s ran past its %.0f s; ending the process", task_id, seconds)
                 self._note(task_id, f"ran past its deadline of {seconds:.0f} s")
         finally:
             os._exit(EXIT_STATUS)
+
+
+class _Watched:
+    # Around every run of a stage: a generator of contextlib would cost several times as much.
+    __slots__ = ("_seconds", "_task_id", "_watchdog")
+
+    def __init__(self, watchdog: Watchdog, task_id: str, seconds: float) -> None:
+        self._watchdog, self._task_id, self._seconds = watchdog, task_id, seconds
+
+    def __enter__(self) -> None:
+        self._watchdog.begin(self._task_id, self._seconds)
+
+    def __exit__(self, *_: object) -> None:
+        self._watchdog.end(self._task_id)

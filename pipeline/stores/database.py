@@ -59,6 +59,7 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 TRANSIENT = (exc.OperationalError, exc.InterfaceError, exc.InternalError)
+SQLITE_ERRORS = (sqlite3.OperationalError, sqlite3.InterfaceError, sqlite3.InternalError)
 
 _databases: "weakref.WeakSet[Database]" = weakref.WeakSet()
 
@@ -87,6 +88,7 @@ class Database:
         self._tables = tables
         # Whether it makes its tables itself, at first use.
         self.is_embedded = self._url.drivername.partition("+")[0] == "sqlite"
+        self._store_errors = _StoreErrors(self._told)
         self._start_afresh()
         _databases.add(self)
 
@@ -98,7 +100,7 @@ class Database:
             StoreUnavailable: the database cannot be reached or is too busy.
             ConfigurationError: a server refuses us, or lacks the database or its tables.
         """
-        with self._store_errors(), self._connected().begin() as connection:
+        with self._store_errors, self._connected().begin() as connection:
             yield connection
 
     def read(self, statement: Select[Any], parameters: Mapping[str, Any]) -> list[Any]:
@@ -118,7 +120,7 @@ class Database:
             StoreUnavailable: the database cannot be reached or is too busy.
             ConfigurationError: see ``reading``.
         """
-        with self._store_errors():
+        with self._store_errors:
             return self._short.read(statement, parameters)
 
     def add(self, statement: Insert, parameters: Mapping[str, Any]) -> bool:
@@ -134,7 +136,7 @@ class Database:
             words = sqlite.words(statement)
             return self.together(lambda driver: driver.execute(words, parameters).rowcount) > 0
         try:
-            with self._store_errors():
+            with self._store_errors:
                 return self._short.change(mysql.words(statement), parameters) > 0
         except exc.IntegrityError:
             return False
@@ -171,7 +173,7 @@ class Database:
             ConfigurationError: a server refuses us, or lacks the database or its tables.
         """
         with (
-            self._store_errors(),
+            self._store_errors,
             self._turn(),
             _to_write(self._connected()) as connection,
             connection.begin(),
@@ -188,7 +190,7 @@ class Database:
         Raises:
             StoreUnavailable: the database cannot be reached or is too busy.
         """
-        with self._store_errors():
+        with self._store_errors:
             return self._together.run(work)
 
     def write(
@@ -224,7 +226,7 @@ class Database:
         """
         patient = self._url.update_query_dict({"read_timeout": str(PREPARING_SECONDS)})
         engine = mysql.make_engine(patient, self._setting, poolclass=NullPool)
-        with self._store_errors(), engine.begin() as connection:
+        with self._store_errors, engine.begin() as connection:
             yield connection
 
     def prepare(self) -> None:
@@ -350,30 +352,43 @@ class Database:
     def _turn(self) -> AbstractContextManager[None]:
         return self._together.alone() if self.is_embedded else nullcontext()
 
-    @contextmanager
-    def _store_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except exc.DBAPIError as error:
+    def _told(self, error: BaseException) -> Exception | None:
+        """What our callers are told instead of an error; none where that is for them as it is."""
+        if isinstance(error, exc.DBAPIError):
             if not self.is_embedded and (todo := mysql.what_to_do(error, self._url, self._setting)):
-                raise ConfigurationError(f"{self._name()}: {error.orig}; {todo}") from error
+                return ConfigurationError(f"{self._name()}: {error.orig}; {todo}")
             if _is_full(error):
-                raise DiskFull(f"{self._name()}: {error.orig}") from error
+                return DiskFull(f"{self._name()}: {error.orig}")
             if isinstance(error, TRANSIENT):
-                raise StoreUnavailable(f"{self._name()}: {error.orig}") from error
-            raise
-        except (sqlite3.OperationalError, sqlite3.InterfaceError, sqlite3.InternalError) as error:
+                return StoreUnavailable(f"{self._name()}: {error.orig}")
+        elif isinstance(error, SQLITE_ERRORS):
             kind = DiskFull if _is_full_disk(error) else StoreUnavailable
-            raise kind(f"{self._name()}: {error}") from error
-        except exc.TimeoutError as error:
-            raise StoreUnavailable(f"{self._name()}: no free connection") from error
-        except TurnTimeout as error:
-            busy = "other writers of this process keep it busy"
-            raise StoreUnavailable(f"{self._name()}: {busy}") from error
+            return kind(f"{self._name()}: {error}")
+        elif isinstance(error, exc.TimeoutError):
+            return StoreUnavailable(f"{self._name()}: no free connection")
+        elif isinstance(error, TurnTimeout):
+            return StoreUnavailable(f"{self._name()}: other writers of this process keep it busy")
+        return None
 
     def _name(self) -> str:
         # Options may hold passwords, too.
         return self._url.set(query={}).render_as_string(hide_password=True)
+
+
+class _StoreErrors:
+    # Around each of forty transactions an image: a generator of contextlib costs several times as
+    # much, and this one holds nothing of a block, so that there need be only one.
+    __slots__ = ("_told",)
+
+    def __init__(self, told: Callable[[BaseException], Exception | None]) -> None:
+        self._told = told
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is not None and (told := self._told(error)) is not None:
+            raise told from error
 
 
 class SqlStore(Portable):

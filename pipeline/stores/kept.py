@@ -7,8 +7,8 @@ their own, it hands out the one that was used longest ago. Here it is the last o
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine
@@ -32,35 +32,54 @@ class Kept:
         self._longest = longest
         self._idle: deque[tuple[float, Any]] = deque()
 
-    @contextmanager
-    def one(self) -> Iterator[Any]:
-        """A connection; it is closed if the user fails."""
-        driver = self._last() or self._connect()
-        try:
-            yield driver
-        except BaseException:
-            _close(driver)
-            raise
+    def one(self) -> "_InUse":
+        """A connection for the time of a block; it is closed if the block fails."""
+        return _InUse(self)
+
+    def take(self) -> Any:
+        """A connection, which nobody else has until it is put back."""
+        return self._last() or self._connect()
+
+    def put_back(self, driver: Any) -> None:
+        """Keep it for the next user."""
         if len(self._idle) < self._most:
             self._idle.append((time.monotonic(), driver))
         else:
-            _close(driver)
+            close(driver)
 
     def close(self) -> None:
         """Close those that nobody uses."""
         with suppress(IndexError):
             while True:
-                _close(self._idle.pop()[1])
+                close(self._idle.pop()[1])
 
     def _last(self) -> Any | None:
         with suppress(IndexError):
             since, driver = self._idle.pop()
             if time.monotonic() - since < self._longest:
                 return driver
-            _close(driver)
+            close(driver)
             # All others have waited longer.
             self.close()
         return None
+
+
+class _InUse:
+    # Forty times an image: a generator of contextlib would cost several times as much.
+    __slots__ = ("_driver", "_kept")
+
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
+
+    def __enter__(self) -> Any:
+        self._driver = self._kept.take()
+        return self._driver
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._kept.put_back(self._driver)
+        else:
+            close(self._driver)
 
 
 class ShortTransactions:
@@ -137,7 +156,7 @@ def _count(cursor: Any) -> int:
     return count
 
 
-def _close(driver: Any) -> None:
-    # One that is lost cannot say goodbye.
+def close(driver: Any) -> None:
+    """Close a connection, also one that is lost and cannot say goodbye."""
     with suppress(Exception):
         driver.close()

@@ -309,7 +309,7 @@ def test_a_search_over_several_chunks_finds_the_same(tmp_path, monkeypatch):
 def test_a_password_in_an_address_stays_out_of_errors():
     # Every error of a database begins with its name; this needs no driver of a server.
     server = Database("mysql+pymysql://u:secret@127.0.0.1:1/x", documents_sqlite.TABLES)
-    with pytest.raises(StoreUnavailable) as raised, server._store_errors():
+    with pytest.raises(StoreUnavailable) as raised, server._store_errors:
         raise exc.OperationalError("SELECT 1", {}, OSError("nobody answers"))
     assert "127.0.0.1" in str(raised.value)
     assert "nobody answers" in str(raised.value)
