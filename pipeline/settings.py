@@ -188,7 +188,9 @@ class Settings(BaseSettings):
         description="Images in one forward pass of the image-text encoder. More pay on a GPU.",
         ge=1,
     )
-    batch_wait: float = Field(0.2, description="Seconds a batch waits for more images.")
+    batch_wait: float = Field(
+        0.2, description="Seconds a batch waits for more images that are on their way."
+    )
 
     announce: bool = Field(
         False, description="Publish an event on image_enhanced_products for each enhanced version."

@@ -16,14 +16,6 @@ from tasks.runtime import runtime
 class ParkingTask(Task):
     """A task that parks its failures in its run; this is for the run that was cut off."""
 
-    def apply_async(self, *arguments: Any, **options: Any) -> Any:
-        """As Celery's; but the queue is there, since a worker makes all queues at its start.
-
-        By itself kombu would ask with each message whether it has made it on this connection.
-        """
-        options.setdefault("declare", ())
-        return super().apply_async(*arguments, **options)
-
     def on_failure(
         self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any
     ) -> None:
