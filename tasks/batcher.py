@@ -10,7 +10,9 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from tasks.block import Block
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -52,6 +54,7 @@ class Batcher(Generic[Item, Result]):
         self._announced = announced
         self._coming = 0
         self._here = threading.local()
+        self._coming_block = Block(self._expect, self._expect_no_longer)
         self._entries: deque[_Entry[Item, Result]] = deque()
         self._changed = threading.Condition()
         self._start = threading.Lock()
@@ -77,19 +80,17 @@ class Batcher(Generic[Item, Result]):
             self._arrive()
         return entry.result.result(timeout)
 
-    def coming(self) -> "_Coming":
+    def coming(self) -> Block:
         """This thread may bring an item: batches wait for it until then, or the block's end."""
-        return _Coming(self)
+        return self._coming_block
 
-    def expect(self) -> None:
-        """This thread is on its way."""
+    def _expect(self) -> None:
         if self._size > 1:
             with self._changed:
                 self._here.is_coming = True
                 self._coming += 1
 
-    def expect_no_longer(self) -> None:
-        """This thread has brought its item, or will bring none."""
+    def _expect_no_longer(self) -> None:
         if getattr(self._here, "is_coming", False):
             with self._changed:
                 self._arrive()
@@ -138,17 +139,3 @@ class Batcher(Generic[Item, Result]):
             for entry in entries:
                 if not entry.result.done():
                     self._settle(group, [entry])
-
-
-class _Coming:
-    # Around the runs of a stage: a generator of contextlib would cost several times as much.
-    __slots__ = ("_batcher",)
-
-    def __init__(self, batcher: Batcher[Any, Any]) -> None:
-        self._batcher = batcher
-
-    def __enter__(self) -> None:
-        self._batcher.expect()
-
-    def __exit__(self, *_: object) -> None:
-        self._batcher.expect_no_longer()

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tasks.block import Block
+
 
 class Isolation:
     """Many may run together, or one alone. Whoever wants to be alone goes before newcomers."""
@@ -17,19 +19,18 @@ class Isolation:
         self._together = 0
         self._alone = False
         self._waiting = 0
+        self._beside = Block(self._begin, self._end)
 
-    def together(self) -> "_Together":
+    def together(self) -> Block:
         """Run beside others, as long as the block."""
-        return _Together(self)
+        return self._beside
 
-    def begin(self) -> None:
-        """Wait until others run together, or nobody runs; then run beside them."""
+    def _begin(self) -> None:
         with self._changed:
             self._changed.wait_for(lambda: not self._alone and not self._waiting)
             self._together += 1
 
-    def end(self) -> None:
-        """Run no longer."""
+    def _end(self) -> None:
         with self._changed:
             self._together -= 1
             self._changed.notify_all()
@@ -48,17 +49,3 @@ class Isolation:
             with self._changed:
                 self._alone = False
                 self._changed.notify_all()
-
-
-class _Together:
-    # Around every run of a stage: a generator of contextlib would cost several times as much.
-    __slots__ = ("_isolation",)
-
-    def __init__(self, isolation: Isolation) -> None:
-        self._isolation = isolation
-
-    def __enter__(self) -> None:
-        self._isolation.begin()
-
-    def __exit__(self, *_: object) -> None:
-        self._isolation.end()

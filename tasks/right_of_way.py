@@ -5,8 +5,10 @@ upload would take twenty times as long, and an upload has six stages.
 """
 
 import threading
+from functools import partial
 
 from pipeline.queues import Lane
+from tasks.block import Block
 
 # Seconds that a run lets others go first at a time: among uploads without end, it goes on slowly.
 MOST = 0.5
@@ -19,15 +21,16 @@ class RightOfWay:
         self._most = most
         self._changed = threading.Condition()
         self._interactive = 0
-        self.here = threading.local()
+        self._here = threading.local()
+        self._waiting = Block(self._end, self._begin)
 
-    def run(self, lane: Lane) -> "_Run":
+    def run(self, lane: Lane) -> Block:
         """This thread runs a stage for a message of that lane, as long as the block."""
-        return _Run(self, lane)
+        return Block(partial(self._enter, lane), self._leave)
 
-    def waiting(self) -> "_Waiting":
+    def waiting(self) -> Block:
         """This thread waits for a batch or a server in the block, and keeps nobody from working."""
-        return _Waiting(self)
+        return self._waiting
 
     def give_way(self) -> None:
         """In a run of the bulk lane, wait while one of the interactive lane works."""
@@ -38,51 +41,26 @@ class RightOfWay:
     @property
     def _lane(self) -> Lane | None:
         """That of the run in this thread; none outside of runs."""
-        return getattr(self.here, "lane", None)
+        return getattr(self._here, "lane", None)
 
-    def begin(self) -> None:
-        """This thread works from here on."""
+    def _enter(self, lane: Lane) -> None:
+        self._here.lane = lane
+        self._begin()
+
+    def _leave(self) -> None:
+        self._end()
+        del self._here.lane
+
+    def _begin(self) -> None:
         if self._lane is Lane.INTERACTIVE:
             with self._changed:
                 self._interactive += 1
         else:
             self.give_way()
 
-    def end(self) -> None:
-        """This thread works no longer."""
+    def _end(self) -> None:
         if self._lane is Lane.INTERACTIVE:
             with self._changed:
                 self._interactive -= 1
                 if not self._interactive:
                     self._changed.notify_all()
-
-
-# Some ten of these blocks an image: generators of contextlib would cost several times as much.
-
-
-class _Run:
-    __slots__ = ("_lane", "_way")
-
-    def __init__(self, way: RightOfWay, lane: Lane) -> None:
-        self._way, self._lane = way, lane
-
-    def __enter__(self) -> None:
-        self._way.here.lane = self._lane
-        self._way.begin()
-
-    def __exit__(self, *_: object) -> None:
-        self._way.end()
-        del self._way.here.lane
-
-
-class _Waiting:
-    __slots__ = ("_way",)
-
-    def __init__(self, way: RightOfWay) -> None:
-        self._way = way
-
-    def __enter__(self) -> None:
-        self._way.end()
-
-    def __exit__(self, *_: object) -> None:
-        self._way.begin()

@@ -10,6 +10,9 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+
+from tasks.block import Block
 
 log = logging.getLogger(__name__)
 
@@ -30,20 +33,18 @@ class Watchdog:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def watch(self, task_id: str, seconds: float) -> "_Watched":
+    def watch(self, task_id: str, seconds: float) -> Block:
         """End the process unless the block is left within ``seconds``."""
-        return _Watched(self, task_id, seconds)
+        return Block(partial(self._begin, task_id, seconds), partial(self._end, task_id))
 
-    def begin(self, task_id: str, seconds: float) -> None:
-        """From now on the process ends unless ``end`` is called within ``seconds``."""
+    def _begin(self, task_id: str, seconds: float) -> None:
         with self._lock:
             self._deadlines[task_id] = (time.monotonic() + seconds, seconds)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="watchdog", daemon=True)
                 self._thread.start()
 
-    def end(self, task_id: str) -> None:
-        """It came to its end in time."""
+    def _end(self, task_id: str) -> None:
         with self._lock:
             self._deadlines.pop(task_id, None)
 
@@ -67,17 +68,3 @@ class Watchdog:
                 self._note(task_id, f"ran past its deadline of {seconds:.0f} s")
         finally:
             os._exit(EXIT_STATUS)
-
-
-class _Watched:
-    # Around every run of a stage: a generator of contextlib would cost several times as much.
-    __slots__ = ("_seconds", "_task_id", "_watchdog")
-
-    def __init__(self, watchdog: Watchdog, task_id: str, seconds: float) -> None:
-        self._watchdog, self._task_id, self._seconds = watchdog, task_id, seconds
-
-    def __enter__(self) -> None:
-        self._watchdog.begin(self._task_id, self._seconds)
-
-    def __exit__(self, *_: object) -> None:
-        self._watchdog.end(self._task_id)
