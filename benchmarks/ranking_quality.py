@@ -211,9 +211,7 @@ class Methods:
         def score(seen: np.ndarray, names: Sequence[str]) -> np.ndarray:
             vectors = list(unit(_top(seen)))
             nothing = [None] * len(vectors)
-            scores = [
-                scorer.scores(target, vectors, nothing, nothing) for target in scorer.targets(names)
-            ]
+            scores = scorer.scores(scorer.targets(names), vectors, nothing, nothing)
             return np.array([[one.value for one in column] for column in scores]).T
 
         return score

@@ -205,7 +205,7 @@ class Rescoring:
         pictures = [one.picture for one in known]
         matches = [one.metadata.cat_match for one in known]
         targets = scorer.targets([category.name for category in categories])
-        return [scorer.scores(target, pictures, descriptions, matches) for target in targets]
+        return scorer.scores(targets, pictures, descriptions, matches)
 
     def _own(self, scorer: Scorer, one: _Known, names: Sequence[str]) -> ImageRelevance:
         """The row of the image itself in the space."""

@@ -43,18 +43,20 @@ class Target:
     classes: tuple[np.ndarray, np.ndarray] | None
 
 
-def shares(own: np.ndarray, rivals: np.ndarray, scale: float) -> np.ndarray:
-    """Softmax (N,) of N cosines with a target, each among those with its rivals, (N, B).
+def shares(own: np.ndarray, names: np.ndarray, rivals: np.ndarray, scale: float) -> np.ndarray:
+    """Softmax (T, N) of the cosines of N vectors with T targets, each among those with its rivals.
 
     Args:
-        own: cosines (N,).
-        rivals: cosines (N, B).
+        own: cosines with the targets (T, N).
+        names: cosines with the background's names (N, B).
+        rivals: which of the names are a target's rivals (T, B).
         scale: inverse temperature of the softmax.
     """
-    own, rivals = scale * own, scale * rivals
-    peak = np.maximum(own, rivals.max(axis=1, initial=-np.inf))
+    own = scale * own
+    others = np.where(rivals[:, None], scale * names, -np.inf)
+    peak = np.maximum(own, others.max(axis=2, initial=-np.inf))
     own = np.exp(own - peak)
-    return own / (own + np.exp(rivals - peak[:, None]).sum(axis=1))
+    return own / (own + np.exp(others - peak[..., None]).sum(axis=2))
 
 
 class Scorer:
@@ -128,40 +130,33 @@ class Scorer:
             return None
         cosines = self._classes @ image
         scale = self._settings.image_softmax_scale
-        return shares(cosines, self._class_cosines[:, rivals], scale), cosines
+        return shares(cosines[None], self._class_cosines, rivals[None], scale)[0], cosines
 
     def scores(
         self,
-        target: Target,
+        targets: Sequence[Target],
         pictures: Sequence[np.ndarray | None],
         descriptions: Sequence[np.ndarray | None],
         matches: Sequence[bool | None],
-    ) -> list[Score]:
-        """One score per image; the three sequences run in parallel, none where a part is missing.
+    ) -> list[list[Score]]:
+        """By target, one score per image; the last three sequences run in parallel, none where a
+        part is missing.
 
         Returns:
             Scores with parts ``description``, ``image`` and ``category_match`` in 0..1 and, for the
             first two, the raw cosine beside them. A score without any part has the value None.
         """
-        description = _part(descriptions, partial(self._told, target))
-        image = _part(pictures, partial(self._shown, target))
-        results = []
-        for about, shown, match in zip(description, image, matches, strict=True):
-            parts: dict[str, float] = {}
-            weighted = []
-            if about is not None:
-                parts["description"], parts["description_cosine"] = about
-                weighted.append((self._settings.weight_description, about[0]))
-            if shown is not None:
-                parts["image"], parts["image_cosine"] = shown
-                weighted.append((self._settings.weight_image, shown[0]))
-            if match is not None:
-                parts["category_match"] = float(match)
-                weighted.append((self._settings.weight_category_match, float(match)))
-            total = sum(weight for weight, _ in weighted)
-            value = sum(weight * part for weight, part in weighted) / total if total else None
-            results.append(Score(value, parts))
-        return results
+        if not targets:
+            return []
+        settings = self._settings
+        told = _parts(descriptions, partial(self._told, targets), len(targets))
+        shown = _parts(pictures, partial(self._shown, targets), len(targets))
+        score = _weighted(
+            settings.weight_description, settings.weight_image, settings.weight_category_match
+        )
+        return [
+            [*map(score, *of_target, matches)] for of_target in zip(told, shown, strict=True)
+        ]
 
     def described(self, text: str, businesses: Sequence[np.ndarray]) -> list[list[Score] | None]:
         """Scores for a text that is no category, by descriptions alone.
@@ -189,7 +184,8 @@ class Scorer:
             if np.mean(names < own) <= STANDS_OUT:
                 results.append(None)
                 continue
-            parts = shares(cosines, against, scale) ** SHARE_EXPONENT
+            everyone = np.ones((1, len(rivals)), bool)
+            parts = shares(cosines[None], against, everyone, scale)[0] ** SHARE_EXPONENT
             results.append(
                 [
                     Score(part, {"description": part, "description_cosine": cosine})
@@ -204,10 +200,8 @@ class Scorer:
         Returns:
             The flag, and the largest softmax share (0..1) that any of ``names`` has in the picture.
         """
-        best = max(
-            (float(self._shown(target, picture[None])[0][0]) for target in self.targets(names)),
-            default=0.0,
-        )
+        targets = self.targets(names)
+        best = float(self._shown(targets, picture[None])[0].max()) if targets else 0.0
         return best >= self._settings.one_class_threshold, best
 
     def labels(self, picture: np.ndarray, names: Sequence[str]) -> list[tuple[str, float]]:
@@ -225,36 +219,76 @@ class Scorer:
         best = np.argsort(-probabilities)[:MOST_LABELS]
         return [(classes[i], float(probabilities[i])) for i in best]
 
-    def _told(self, target: Target, descriptions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Shares and cosines, both (N,), of a target in descriptions (N, D)."""
-        cosines = descriptions @ target.text
-        rivals = (descriptions @ self._background_text.T)[:, target.rivals]
-        return shares(cosines, rivals, self._settings.softmax_scale), cosines
+    def _told(
+        self, targets: Sequence[Target], descriptions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Shares and cosines, both (T, N), of targets in descriptions (N, D)."""
+        cosines = np.stack([target.text for target in targets]) @ descriptions.T
+        names, rivals = descriptions @ self._background_text.T, _rivals(targets)
+        return shares(cosines, names, rivals, self._settings.softmax_scale), cosines
 
-    def _shown(self, target: Target, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Shares and cosines, both (N,), of a target in pictures (N, D').
+    def _shown(
+        self, targets: Sequence[Target], pictures: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Shares and cosines, both (T, N), of targets in pictures (N, D').
 
         Where pictures are mixtures of classes, so are their shares: P(target | picture) is the sum
         over classes of P(class | picture) P(target | class).
         """
-        if target.classes is None:
-            cosines = pictures @ target.image
-            rivals = (pictures @ self._background_image.T)[:, target.rivals]
-            return shares(cosines, rivals, self._settings.image_softmax_scale), cosines
-        mixed = pictures / pictures.sum(axis=1, keepdims=True)
-        in_classes, cosines = target.classes
-        return mixed @ in_classes, mixed @ cosines
+        if self._classes is None:
+            cosines = np.stack([target.image for target in targets]) @ pictures.T
+            names, rivals = pictures @ self._background_image.T, _rivals(targets)
+            return shares(cosines, names, rivals, self._settings.image_softmax_scale), cosines
+        mixed = (pictures / pictures.sum(axis=1, keepdims=True)).T
+        in_classes, cosines = zip(*(target.classes for target in targets), strict=True)
+        return np.stack(in_classes) @ mixed, np.stack(cosines) @ mixed
 
 
-def _part(
+def _rivals(targets: Sequence[Target]) -> np.ndarray:
+    return np.stack([target.rivals for target in targets])
+
+
+_Part = tuple[float, float]
+"""Its share on the scale of 0..1, and the cosine."""
+
+
+def _weighted(
+    told_weighs: float, shown_weighs: float, match_weighs: float
+) -> Callable[[_Part | None, _Part | None, bool | None], Score]:
+    """The score by its parts."""
+
+    def score(told: _Part | None, shown: _Part | None, is_match: bool | None) -> Score:
+        parts: dict[str, float] = {}
+        total = value = 0.0
+        if told is not None:
+            parts["description"], parts["description_cosine"] = told
+            total += told_weighs
+            value += told_weighs * told[0]
+        if shown is not None:
+            parts["image"], parts["image_cosine"] = shown
+            total += shown_weighs
+            value += shown_weighs * shown[0]
+        if is_match is not None:
+            parts["category_match"] = float(is_match)
+            total += match_weighs
+            value += match_weighs * is_match
+        return Score(value / total if total else None, parts)
+
+    return score
+
+
+def _parts(
     vectors: Sequence[np.ndarray | None],
     measure: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
-) -> list[tuple[float, float] | None]:
-    """Part and cosine of each vector; none where there is no vector."""
-    present = [index for index, vector in enumerate(vectors) if vector is not None]
-    part: list[tuple[float, float] | None] = [None] * len(vectors)
-    if present:
-        found, cosines = measure(np.stack([v for v in vectors if v is not None]))
-        for index, share, cosine in zip(present, found**SHARE_EXPONENT, cosines, strict=True):
-            part[index] = (float(share), float(cosine))
-    return part
+    count: int,
+) -> list[list[_Part | None]]:
+    """By target, of which there are so many, that of each vector; none where there is none."""
+    present = [vector for vector in vectors if vector is not None]
+    if not present:
+        return [[None] * len(vectors)] * count
+    found, cosines = measure(np.stack(present))
+    parts = []
+    for of_target in zip((found**SHARE_EXPONENT).tolist(), cosines.tolist(), strict=True):
+        values = zip(*of_target, strict=True)
+        parts.append([None if vector is None else next(values) for vector in vectors])
+    return parts

@@ -268,13 +268,12 @@ class Serving:
     def _scored(self, docids: Sequence[str], text: str) -> dict[str, PageScores]:
         """By the formula that made the stored scores."""
         scorer = self._current_scorer()
-        (target,) = scorer.targets([text])
         vectors = self._stores.vectors
         pictures = vectors.images(self._image_text.model, "picture", docids)
         descriptions = vectors.images(self._text.model, "description", docids)
         keys = sorted(pictures.keys() | descriptions.keys())
-        scores = scorer.scores(
-            target,
+        (scores,) = scorer.scores(
+            scorer.targets([text]),
             [pictures.get(key) for key in keys],
             [descriptions.get(key) for key in keys],
             [None] * len(keys),

@@ -8,7 +8,6 @@ from pipeline.catalogue import image_findings
 from pipeline.looks import SIGNATURE_VERSION, signature
 from pipeline.queues import Stage
 from pipeline.records import ANY_CATEGORY, Card, ImageMetadata, ImageRelevance
-from pipeline.scoring import Score
 from pipeline.text_spaces import text_spaces
 from tasks.describe import description_vector
 from tasks.stage import Run, StageTask
@@ -70,10 +69,9 @@ class ScoreStage(StageTask):
             "card": card,
         }
         rows = [ImageRelevance(catid=ANY_CATEGORY, **common)]
-        for category, target in zip(
-            categories, scorer.targets([c.name for c in categories]), strict=True
-        ):
-            score: Score = scorer.scores(target, [picture], [about], [metadata.cat_match])[0]
+        targets = scorer.targets([category.name for category in categories])
+        scores = scorer.scores(targets, [picture], [about], [metadata.cat_match])
+        for category, (score,) in zip(categories, scores, strict=True):
             if score.value is None:
                 continue
             rows.append(

@@ -80,13 +80,15 @@ def weights(*values: float) -> np.ndarray:
 
 def image_parts(scorer: Scorer, name: str, pictures: Sequence[np.ndarray]) -> list[float]:
     nothing = [None] * len(pictures)
-    scores = scorer.scores(scorer.targets([name])[0], pictures, nothing, nothing)
+    (scores,) = scorer.scores(scorer.targets([name]), pictures, nothing, nothing)
     return [score.parts["image"] for score in scores]
 
 
 def share(vectors: np.ndarray, name: str, rivals: Sequence[str], scale: float) -> np.ndarray:
     """The share (N,) of a name in each of some vectors."""
-    return shares(vectors @ axis(name), vectors @ encode(rivals).T, scale)
+    cosines = vectors @ encode(rivals).T
+    everyone = np.ones((1, len(rivals)), bool)
+    return shares((vectors @ axis(name))[None], cosines, everyone, scale)[0]
 
 
 def test_a_share_is_a_softmax() -> None:
@@ -130,7 +132,7 @@ def test_without_rivals_everything_is_the_targets() -> None:
 def test_near_synonyms_of_a_category_are_not_held_against_it(vectors: SqliteVectors) -> None:
     def score(background: Sequence[str], name: str) -> Score:
         scorer = make(vectors, background)
-        return scorer.scores(scorer.targets([name])[0], [axis("pizza")], [None], [None])[0]
+        return scorer.scores(scorer.targets([name]), [axis("pizza")], [None], [None])[0][0]
 
     assert score((*NAMES, "pizzeria"), "pizza") == score(NAMES, "pizza")
     assert score((*NAMES, "pizzeria"), "museum").value < score(NAMES, "museum").value
@@ -144,22 +146,20 @@ def test_what_is_a_near_synonym_is_said_by_the_text_encoder_alone(vectors: Sqlit
     text = TextEmbeddings(encode, "axes@1", vectors)
     image_text = TextEmbeddings(much_alike, "crowded@1", vectors)
     scorer = Scorer(SETTINGS, Background("v", NAMES), text, image_text, WordWeights(NAMES))
-    bank, museum = scorer.targets(["bank", "museum"])
+    bank, museum = targets = scorer.targets(["bank", "museum"])
     (photo,) = much_alike(["bank"])
     assert bank.image @ museum.image > SETTINGS.synonym_cosine
-    assert (
-        scorer.scores(bank, [photo], [None], [None])[0].value
-        > scorer.scores(museum, [photo], [None], [None])[0].value
-    )
+    (of_bank,), (of_museum,) = scorer.scores(targets, [photo], [None], [None])
+    assert of_bank.value > of_museum.value
 
 
 def test_pictures_have_a_scale_of_their_own(vectors: SqliteVectors) -> None:
     texts = TextEmbeddings(encode, "axes@1", vectors)
     settings = SETTINGS.model_copy(update={"image_softmax_scale": 100.0})
     scorer = Scorer(settings, Background("v", NAMES), texts, texts, WordWeights(NAMES))
-    (target,) = scorer.targets(["pizza"])
     both = between("pizza", "bank", "bank")
-    parts = scorer.scores(target, [both], [both], [None])[0].parts
+    ((score,),) = scorer.scores(scorer.targets(["pizza"]), [both], [both], [None])
+    parts = score.parts
     assert parts["image_cosine"] == pytest.approx(parts["description_cosine"])
     assert parts["image"] < 0.1 < parts["description"]
 
@@ -189,8 +189,8 @@ def test_the_flag_of_a_mixture_goes_by_its_share(mixing: Scorer) -> None:
 
 
 def test_the_cosine_of_a_mixture_is_the_mean_of_its_classes(mixing: Scorer) -> None:
-    (target,) = mixing.targets(["pizza"])
-    (score,) = mixing.scores(target, [weights(0.25, 0.75, 0, 0)], [None], [None])
+    picture = weights(0.25, 0.75, 0, 0)
+    ((score,),) = mixing.scores(mixing.targets(["pizza"]), [picture], [None], [None])
     assert score.parts["image_cosine"] == pytest.approx(0.25)
 
 
@@ -202,8 +202,8 @@ def test_the_classes_of_an_encoder_without_any_are_the_names_around(scorer: Scor
 
 
 def test_a_score_is_the_weighted_mean_of_its_parts(scorer: Scorer) -> None:
-    (target,) = scorer.targets(["pizza"])
-    (score,) = scorer.scores(target, [axis("pizza")], [between("pizza", "bank")], [True])
+    targets = scorer.targets(["pizza"])
+    ((score,),) = scorer.scores(targets, [axis("pizza")], [between("pizza", "bank")], [True])
     parts = score.parts
     assert score.value == pytest.approx(
         0.25 * parts["description"] + 0.55 * parts["image"] + 0.20 * 1.0
@@ -214,10 +214,9 @@ def test_a_score_is_the_weighted_mean_of_its_parts(scorer: Scorer) -> None:
 
 
 def test_missing_parts_leave_their_weight_to_the_others(scorer: Scorer) -> None:
-    (target,) = scorer.targets(["pizza"])
     picture, description = between("pizza", "school"), between("pizza", "bank", "school")
-    shown, told, both, refused, nothing = scorer.scores(
-        target,
+    ((shown, told, both, refused, nothing),) = scorer.scores(
+        scorer.targets(["pizza"]),
         [picture, None, picture, picture, None],
         [None, description, description, None, None],
         [None, None, None, False, None],
@@ -230,10 +229,26 @@ def test_missing_parts_leave_their_weight_to_the_others(scorer: Scorer) -> None:
     assert (nothing.value, nothing.parts) == (None, {})
 
 
+def test_targets_scored_together_have_the_scores_that_each_has_alone(scorer: Scorer) -> None:
+    targets = scorer.targets(["pizza", "bank", "pizzeria"])
+    given = (
+        [axis("bank"), None, between("pizza", "museum")],
+        [between("pizza", "bank"), axis("school"), None],
+        [None, True, False],
+    )
+    together = scorer.scores(targets, *given)
+    for target, scores in zip(targets, together, strict=True):
+        ((first, second, third),) = scorer.scores([target], *given)
+        for alone, found in zip((first, second, third), scores, strict=True):
+            assert found.parts == pytest.approx(alone.parts)
+            assert found.value == pytest.approx(alone.value)
+    assert scorer.scores([], *given) == []
+
+
 def test_scores_keep_the_order_of_the_images(scorer: Scorer) -> None:
-    (target,) = scorer.targets(["museum"])
     pictures = [axis("bank"), None, axis("museum"), between("museum", "bank")]
-    values = [s.value for s in scorer.scores(target, pictures, [None] * 4, [None] * 4)]
+    (scores,) = scorer.scores(scorer.targets(["museum"]), pictures, [None] * 4, [None] * 4)
+    values = [score.value for score in scores]
     assert values[1] is None
     assert values[2] > values[3] > values[0]
 

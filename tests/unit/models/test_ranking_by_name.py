@@ -55,8 +55,8 @@ def scores(conse, kinds, tmp_path_factory: pytest.TempPathFactory) -> Scores:
 
     def score(name: str) -> dict[str, float]:
         nothing = [None] * len(photos)
-        (target,) = scorer.targets([name])
-        found = scorer.scores(target, list(photos.values()), nothing, nothing)
+        targets = scorer.targets([name])
+        (found,) = scorer.scores(targets, list(photos.values()), nothing, nothing)
         return {first: one.value or 0.0 for first, one in zip(photos, found, strict=True)}
 
     return score
