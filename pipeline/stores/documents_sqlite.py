@@ -494,9 +494,9 @@ _CHANGE_METADATA = """
 UPDATE metadata SET body = {body}
 WHERE docid = :of_docid AND product_id = :of_product_id AND {fits}
 """
-# Of which kinds a patch is, before the record itself is known.
-_ANY_IMAGE = CatalogueImage(docid="", product_id=0)
-_ANY_METADATA = ImageMetadata(docid="", product_id=0, generation=0)
+# What a record has in any case, before the one that is patched is known.
+_ANY_IMAGE = {"docid": "", "product_id": 0}
+_ANY_METADATA = {**_ANY_IMAGE, "generation": 0}
 _READ_VALUE = words(select(_values.c.body).where(_values.c.name == bindparam("name")))
 
 
@@ -596,7 +596,7 @@ class SqliteDocuments(DocumentStore):
         *,
         only_in: ImageState | None = None,
     ) -> bool:
-        changed = json_set(changes, _ANY_IMAGE, IMAGE_IDENTITY)
+        changed = _image_set(changes)
         fence = docid, product_id, generation
         return self._database.together(
             lambda driver: _change_image(driver, fence, changed, only_in)
@@ -746,7 +746,7 @@ class SqliteDocuments(DocumentStore):
         facts: Sequence[tuple[str, PixelFact]] = (),
     ) -> bool:
         fence = docid, product_id, generation
-        row = json_set(changes, _ANY_IMAGE, IMAGE_IDENTITY)
+        row = _image_set(changes)
         found = _metadata_set(patch)
 
         def write(driver: sqlite3.Connection) -> bool:
@@ -1008,17 +1008,21 @@ def _change_image(
     row = {
         **dict(zip(IMAGE_IDENTITY, fence, strict=True)),
         **changed.parameters,
-        "state": changed.values.get("state"),
-        "moved_at": changed.values.get("moved_at"),
+        "state": changed.patch.get("state"),
+        "moved_at": changed.patch.get("moved_at"),
         "only_in": only_in,
     }
     return driver.execute(_CHANGE_IMAGE.format(body=changed.body), row).rowcount > 0
 
 
+def _image_set(changes: Patch) -> JsonSet:
+    return json_set(changes, CatalogueImage, IMAGE_IDENTITY, _ANY_IMAGE)
+
+
 def _metadata_set(patch: Patch) -> JsonSet | None:
     """None where only the record itself says whether the patch fits, and how."""
     try:
-        return json_set(patch, _ANY_METADATA, IMAGE_IDENTITY) if patch else None
+        return json_set(patch, ImageMetadata, IMAGE_IDENTITY, _ANY_METADATA) if patch else None
     except ValueError:
         return None
 

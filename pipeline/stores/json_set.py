@@ -4,13 +4,12 @@ Read, changed and written back, it would keep the write lock for all that Python
 """
 
 import json
-from collections.abc import Collection
-from functools import lru_cache, reduce
-from operator import getitem
+from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pipeline.records import Record
-from pipeline.stores.patches import Patch, patched
+from pipeline.stores.patches import Patch, check_paths, set_paths
 
 # With an option `json.dumps` makes an encoder for each value.
 encoded = json.JSONEncoder(allow_nan=False).encode
@@ -20,41 +19,60 @@ class JsonSet(NamedTuple):
     """A patch in SQLite's words.
 
     Attributes:
+        patch: the patch itself.
         body: the expression of the changed column ``body``.
         fits: the condition that what the paths lead through is there, and an object.
-        parameters: of the former: the values as one JSON list.
-        values: what is set, by path, as JSON values.
+        parameters: of the former: what is set, as the parts of a record.
     """
 
+    patch: Patch
     body: str
     fits: str
     parameters: dict[str, str]
-    values: dict[str, Any]
 
 
-def json_set(patch: Patch, blank: Record, identity: Collection[str]) -> JsonSet:
-    """The patch, its values checked as part of ``blank``, a record of that kind.
+class _Words(NamedTuple):
+    """What a patch is in SQLite's words whatever its values, and the fields that it is in."""
+
+    body: str
+    fits: str
+    fields: set[str]
+
+
+def json_set(
+    patch: Patch, kind: type[Record], identity: Collection[str], needed: Mapping[str, Any]
+) -> JsonSet:
+    """The patch, its values checked as part of a record of that kind.
+
+    Args:
+        identity: see ``pipeline.stores.patches``.
+        needed: what every such record must have.
 
     Raises:
         ValueError: it does not fit that record; see ``pipeline.stores.patches``.
     """
-    document = patched(blank, patch, identity).model_dump(mode="json")
-    values = {path: reduce(getitem, path.split("."), document) for path in patch}
-    parameters = {"values": encoded([*values.values()])}
-    return JsonSet(*_words(tuple(patch)), parameters, values)
+    words = _words(tuple(patch), tuple(identity))
+    document = dict(needed)
+    set_paths(document, patch)
+    record = kind.model_validate(document)
+    parameters = {"values": record.model_dump_json(include=words.fields)}
+    return JsonSet(patch, words.body, words.fits, parameters)
 
 
 @lru_cache(maxsize=256)
-def _words(paths: tuple[str, ...]) -> tuple[str, str]:
-    """Body and condition; which paths a stage sets hardly ever changes."""
+def _words(paths: tuple[str, ...], identity: tuple[str, ...]) -> _Words:
+    """Which paths a stage sets hardly ever changes."""
+    check_paths(paths, identity)
     pairs = ""
     ways: set[str] = set()
-    for number, path in enumerate(paths):
+    for path in paths:
         *way, last = path.split(".")
         ways.update(_path(way[:depth]) for depth in range(1, len(way) + 1))
-        pairs += f", {_path([*way, last])}, :values -> {number}"
+        place = _path([*way, last])
+        pairs += f", {place}, :values -> {place}"
     fits = ["TRUE", *(f"json_type(body, {way}) = 'object'" for way in sorted(ways))]
-    return f"json_set(body{pairs})", " AND ".join(fits)
+    fields = {path.partition(".")[0] for path in paths}
+    return _Words(f"json_set(body{pairs})", " AND ".join(fits), fields)
 
 
 def _path(steps: Collection[str]) -> str:

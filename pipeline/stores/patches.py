@@ -22,10 +22,8 @@ def patched(record: R, patch: Patch, identity: Collection[str]) -> R:
             a value of the wrong type, leads through a value that is not an object, or names both
             a field and a part of it.
     """
-    for path in patch:
-        if path.split(".", 1)[0] in identity:
-            raise ValueError(f"{path!r} says which record it is and cannot be patched")
     document = record.model_dump(mode="json")
+    check_paths(patch, identity)
     apply_patch(document, patch)
     return type(record).model_validate(document)
 
@@ -37,25 +35,36 @@ def apply_patch(document: dict[str, Any], patch: Patch) -> None:
         ValueError: a path is empty, leads through a value that is not an object, or one path of
             the patch leads through another; nothing has been changed then.
     """
-    _refuse_conflicts(document, patch)
-    for path, value in patch.items():
-        *way, last = path.split(".")
-        place = document
-        for step in way:
-            place = place.setdefault(step, {})
-        place[last] = value
-
-
-def _refuse_conflicts(document: dict[str, Any], patch: Patch) -> None:
+    check_paths(patch)
     for path in patch:
+        place: Any = document
+        way = path.split(".")[:-1]
+        for depth, step in enumerate(way, start=1):
+            place = place.get(step, {})
+            if not isinstance(place, dict):
+                through = ".".join(way[:depth])
+                raise ValueError(f"{path!r} leads through {through!r}, which is not an object")
+    set_paths(document, patch)
+
+
+def check_paths(paths: Collection[str], identity: Collection[str] = ()) -> None:
+    """Raise ``ValueError`` if no patch may name these paths, or not together."""
+    for path in paths:
         *way, last = path.split(".")
         if not last or not all(way):
             raise ValueError(f"{path!r} is not a dotted path")
-        place: Any = document
-        for depth, step in enumerate(way, start=1):
-            through = ".".join(way[:depth])
-            if through in patch:
+        if (way or [last])[0] in identity:
+            raise ValueError(f"{path!r} says which record it is and cannot be patched")
+        for depth in range(1, len(way) + 1):
+            if (through := ".".join(way[:depth])) in paths:
                 raise ValueError(f"the patch names both {through!r} and {path!r}")
-            place = place.get(step, {})
-            if not isinstance(place, dict):
-                raise ValueError(f"{path!r} leads through {through!r}, which is not an object")
+
+
+def set_paths(document: dict[str, Any], patch: Patch) -> None:
+    """Set paths that were checked, and lead through nothing but objects; see ``apply_patch``."""
+    for path, value in patch.items():
+        *way, last = path.split(".")
+        place: Any = document
+        for step in way:
+            place = place.setdefault(step, {})
+        place[last] = value
