@@ -15,7 +15,11 @@ ANY_CATEGORY = 0
 
 
 class Record(BaseModel):
-    """Base of all records: plain JSON values, no surprise fields."""
+    """Base of all records: plain JSON values, no surprise fields.
+
+    Lists and the like are made where they are missing: pydantic copies one that is given in the
+    field part by part, which takes longer than the rest of a record.
+    """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -145,24 +149,26 @@ class ImageMetadata(Record):
     product_id: int
     generation: int
     description: str = ""
-    tags: list[str] = []
+    tags: list[str] = Field(default_factory=list)
     text: str = Field(default="", description="Text read in the image.")
     alt_text: str = ""
-    alt_candidates: list[str] = []
-    labels: list[LabelRecord] = []
+    alt_candidates: list[str] = Field(default_factory=list)
+    labels: list[LabelRecord] = Field(default_factory=list)
     cat_match: bool | None = None
     one_class: bool | None = None
-    flags: Flags = Flags()
+    flags: Flags = Field(default_factory=Flags)
     measures: dict[str, float | None] = Field(
-        default={},
+        default_factory=dict,
         description="What the flags were decided on; none where the backend cannot know.",
     )
     quality: float | None = Field(default=None, description="0-100.")
-    quality_parts: dict[str, float] = {}
+    quality_parts: dict[str, float] = Field(default_factory=dict)
     perceptual_hash: str = Field(default="", description="64 bits as hexadecimal digits.")
     enhancement: Enhancement | None = None
-    models: dict[str, str] = Field(default={}, description="Stage to the identity of its model.")
-    stages: dict[str, StageRecord] = {}
+    models: dict[str, str] = Field(
+        default_factory=dict, description="Stage to the identity of its model."
+    )
+    stages: dict[str, StageRecord] = Field(default_factory=dict)
 
 
 class Card(Record):
@@ -185,7 +191,8 @@ class Card(Record):
         description="Of the picture's vector: 256 bits, see ``pipeline.looks``.",
     )
     invalid: list[str] = Field(
-        default=[], description="What was found about it; the rules in force say what hides it."
+        default_factory=list,
+        description="What was found about it; the rules in force say what hides it.",
     )
 
 
@@ -204,7 +211,7 @@ class ImageRelevance(Record):
     product_id: int
     generation: int
     score: float | None = None
-    parts: dict[str, float] = {}
+    parts: dict[str, float] = Field(default_factory=dict)
     background: str = Field(default="", description="Version of the background set.")
     quality: float = 0.0
     one_class: bool | None = None
