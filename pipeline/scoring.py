@@ -154,9 +154,7 @@ class Scorer:
         score = _weighted(
             settings.weight_description, settings.weight_image, settings.weight_category_match
         )
-        return [
-            [*map(score, *of_target, matches)] for of_target in zip(told, shown, strict=True)
-        ]
+        return [[*map(score, *of_target, matches)] for of_target in zip(told, shown, strict=True)]
 
     def described(self, text: str, businesses: Sequence[np.ndarray]) -> list[list[Score] | None]:
         """Scores for a text that is no category, by descriptions alone.
