@@ -21,6 +21,8 @@ _AT_ONCE = 1 << 16
 class _ReadAhead(TCPTransport):
     """A socket, and what has been read of it and not asked for yet."""
 
+    _read_buffer: bytes
+
     def wait_for_nothing(self) -> None:
         """Have the next frame at hand, and whatever else has arrived.
 

@@ -78,6 +78,22 @@ def test_queues_that_fall_before_their_first_write_are_made_nevertheless(tmp_pat
     assert "rabbit_quorum_queue:handle_tick" in log
 
 
+def test_workers_have_the_connection_that_reads_ahead(site: Site) -> None:
+    code = (
+        "from tasks import app; connection = app.connection_for_read();"
+        "connection.connect(); print(type(connection.connection).__module__)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **site.environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert said.stdout == "pipeline.rabbitmq\n"
+
+
 def test_what_cannot_be_routed_is_kept(site: Site) -> None:
     with connected(site) as connection:
         connection.Producer().publish({"a": 1}, exchange=EXCHANGE.name, routing_key="misspelt")
