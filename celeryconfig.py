@@ -86,7 +86,7 @@ if broker_url.startswith(("redis", "rediss")):
     }
     result_backend_transport_options = {"visibility_timeout": _WEEK}
 else:
-    # What many messages have in common is done once. With TLS it is kombu's own.
+    # Reads what has arrived at once. For addresses with TLS kombu's own stays.
     TRANSPORT_ALIASES["amqp"] = "pipeline.rabbitmq:Transport"
     # A message is sent when RabbitMQ has written it to a majority of its nodes, not before.
     broker_transport_options = {"confirm_publish": True}
