@@ -192,11 +192,12 @@ class Methods:
 
     def _shares(self, vectors: np.ndarray, names: Sequence[str], scale: float) -> np.ndarray:
         around, wanted = self._texts(self._vocabulary), self._texts(names)
-        others = around @ wanted.T < Settings().synonym_cosine
+        rivals = wanted @ around.T < Settings().synonym_cosine
         cosines = vectors @ around.T
+        # One by one: for all at once there are too many.
         each = [
-            shares(vectors @ one, cosines[:, rivals], scale)
-            for one, rivals in zip(wanted, others.T, strict=True)
+            shares(own[None], cosines, others[None], scale)[0]
+            for own, others in zip(wanted @ vectors.T, rivals, strict=True)
         ]
         return np.stack(each, axis=1)
 
