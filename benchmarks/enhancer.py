@@ -34,7 +34,7 @@ PHOTOS = {"cpu": 4, "cuda": 8}
 # Sides of photos as directories hold them.
 SIZES = ((320, 240), (240, 320), (400, 300), (800, 560))
 NAMES = {"cpu": ("compact",), "cuda": ("compact", "x4plus")}
-ROUNDS = 12 if FULL else 3
+ROUNDS = 12 if FULL else 5
 SCALE = 4
 EQUAL_DB = 60
 ALTERNATIVES = ("openvino", "ncnn", "onnxruntime")
