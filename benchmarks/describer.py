@@ -125,6 +125,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         triton.running(Path(folder)) as (server,),
     ):
+        limits: dict[str, Any]
         limits = {"deadline": 60.0, "timeout": 30.0, "concurrency": CONCURRENCY}
         client = Triton([server.address], model, **limits)
         describer = TritonDescriber(servers=[server.address], **limits)
@@ -145,15 +146,15 @@ def main() -> None:
             )
 
         baseline = Baseline(server.address, inputs)
-        ways = {
+        ways: dict[str, Callable[[int], list[float]]] = {
             "tritonclient": baseline,
             "client": lambda count: in_threads(ask_client, count),
             "describer": lambda count: in_threads(ask_describer, count),
         }
         for name, delay in DELAYS.items():
             server.take(delay)
-            for way in ways.values():
-                way(CONCURRENCY * 4)
+            for ask in ways.values():
+                ask(CONCURRENCY * 4)
             wholes: dict[str, list[float]] = {way: [] for way in ways}
             each: dict[str, list[float]] = {way: [] for way in ways}
             for number in range(ROUNDS):

@@ -24,14 +24,17 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from fastapi import FastAPI
 from measuring import (
     FULL,
+    Entry,
     arguments,
     directory,
     entry,
@@ -77,7 +80,7 @@ def fill(place: Path) -> None:
     """The seed, through all stages."""
     dice = random.Random(11)
     others = [name for name in VOCABULARY if name != WANTED]
-    businesses = {
+    businesses: dict[str, Sequence[str]] = {
         f"shop-{number}": [WANTED, *dice.sample(others, CATEGORIES - 1)]
         for number in range(BUSINESSES)
     }
@@ -102,12 +105,16 @@ def make(folder: Path) -> dict[int, tuple[Path, list[str]]]:
     return made
 
 
+def _given(services: Services) -> Services:
+    return services
+
+
 async def pages(
     made: dict[int, tuple[Path, list[str]]],
 ) -> dict[int, dict[int, list[float]]]:
     """Seconds of every page, by its size and the rows of the directory."""
     dice = random.Random(2)
-    seconds = {
+    seconds: dict[int, dict[int, list[float]]] = {
         size: {rows: [] for rows, (_, docids) in made.items() if len(docids) >= size}
         for size in PAGE_SIZES
     }
@@ -116,7 +123,7 @@ async def pages(
         for rows, (place, _) in made.items():
             services = Services(Settings(data_dir=place), Sender())
             apps[rows] = application(
-                "benchmark", "", [relevancy.router], relevancy.NEEDS, lambda own=services: own
+                "benchmark", "", [relevancy.router], relevancy.NEEDS, partial(_given, services)
             )
             await running.enter_async_context(apps[rows].router.lifespan_context(apps[rows]))
             await asyncio.to_thread(services.warm_up)
@@ -256,7 +263,7 @@ def main() -> None:
     asked, computed = np.array(counts).T
     half = len(counts) // 2
     later = 1 - computed[half:].sum() / asked[half:].sum()
-    results = {
+    results: dict[str, Any] = {
         "machine": where,
         "versions": versions(("fastapi", "pydantic", "sqlalchemy", "celery", "numpy")),
         "sizes": {
@@ -297,7 +304,7 @@ def main() -> None:
         draw_embeddings(options.plots / "growth_embeddings.svg", counts)
         draw_storage(options.plots / "growth_storage.svg", sizes)
 
-    def claimed(name: str, by_rows: dict[int, list[float]]) -> object:
+    def claimed(name: str, by_rows: dict[int, list[float]]) -> Entry:
         first, last = by_rows[min(by_rows)], by_rows[max(by_rows)]
         return entry(
             name, [1000 * one for one in last], [1000 * one for one in first], "ms", "lower", TARGET

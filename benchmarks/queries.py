@@ -205,7 +205,7 @@ def main() -> None:
         "resolve among 10,000": seconds(large.resolve, chosen),
         "suggest among 10,000": seconds(large.suggest, chosen),
     }
-    results = {
+    results: dict[str, Any] = {
         "machine": where,
         "versions": versions(("rapidfuzz", "jellyfish", "symspellpy", "onnxruntime", "numpy")),
         "sizes": {

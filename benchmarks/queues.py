@@ -169,7 +169,7 @@ def by_worker(
             site.take_in(contents)
             if stage is Stage.TAG:
                 # They are large enough: nothing is enhanced, the tag queue fills.
-                with site.worker(*GATHERED, **FREE):
+                with site.worker(*GATHERED, **FREE):  # type: ignore[arg-type]  # no slots there
                     site.ended(Stage.UPDATE, len(contents))
             with site.worker(stage, slots=slots):
                 times = site.ended(stage, len(contents))

@@ -28,6 +28,7 @@ from cli.evaluate import hit_at_1, ndcg, read_renames
 from models import artefacts
 from models.class_words import everyday
 from models.image_text import ConSE, unit
+from models.text import TextEncoder
 from pipeline.embeddings import TextEmbeddings
 from pipeline.scoring import Scorer, shares
 from pipeline.settings import Settings
@@ -101,7 +102,8 @@ def draw(half: int, kinds: Mapping[str, Kind], classes: Sequence[dict]) -> Half:
     own = {name: kind for name, kind in kinds.items() if half_of(name) == half}
     own = {name: kind for name, kind in own.items() if kind.shows & known}
     anything = sorted(frozenset().union(*(kind.shows for kind in own.values())) & known)
-    probabilities, pairs = [], []
+    probabilities: list[np.ndarray] = []
+    pairs = []
     for number in range(BUSINESSES):
         first = list(own)[number % len(own)]
         others = dice.choice([name for name in own if name != first], 2, replace=False)
@@ -243,6 +245,7 @@ def main() -> None:
     where = machine()
     chosen = Settings().text_encoder
     text = models.create("text", chosen, weights=artefacts.default_weights(), threads=2)
+    assert isinstance(text, TextEncoder)
     encoder = ConSE(weights=text.weights, threads=2, text_encoder=text)
     renames = read_renames(DATA / "renamed_categories.tsv")
     with tempfile.TemporaryDirectory() as folder:

@@ -154,7 +154,7 @@ def draw(path: Path, seconds: list[float], resident: list[float], found: Trend) 
     middle = found.start + found.slope * found.seconds / 2
     half = found.seconds / 2 * found.margin
     place.fill_between(
-        [seconds[0], np.mean(ends), seconds[-1]],
+        [seconds[0], float(np.mean(ends)), seconds[-1]],
         [found.start - half, middle, end - half],
         [found.start + half, middle, end + half],
         color="black",
@@ -184,7 +184,7 @@ def main() -> None:
     per_hour.append(3600 * (found.slope + found.margin))
     refused = sum(one.status == 503 for one in answers)
     failed = sum(not one.is_good for one in answers) - refused
-    results = {
+    results: dict[str, Any] = {
         "machine": where,
         "versions": versions(("fastapi", "uvicorn", "sqlalchemy", "onnxruntime", "locust")),
         "sizes": {

@@ -94,8 +94,8 @@ def item_of(stack: str) -> str:
 
 
 def _watch(process: int, path: Path) -> "subprocess.Popen[bytes]":
-    command = [Path(sys.executable).with_name("py-spy"), "record", "--gil", "--nonblocking"]
-    options = ["--rate", str(RATE), "--format", "raw", "--duration", "600", "--output", path]
+    command = [str(Path(sys.executable).with_name("py-spy")), "record", "--gil", "--nonblocking"]
+    options = ["--rate", str(RATE), "--format", "raw", "--duration", "600", "--output", str(path)]
     try:
         return subprocess.Popen(
             [*command, *options, "--pid", str(process)],
