@@ -49,7 +49,7 @@ from tests.processes import Command
 from tests.services.conftest import Site
 from tests.services.servers import mariadb, rabbitmq
 
-ROUNDS = 40 if FULL else 8
+ROUNDS = 60 if FULL else 24
 IMAGES = 100 if FULL else 30
 # Rounds that are looked at by py-spy.
 LOOKED_AT = 4
