@@ -23,7 +23,7 @@ class _ReadAhead(TCPTransport):
 
     _read_buffer: bytes
 
-    def wait_for_nothing(self) -> None:
+    def take_what_arrived(self) -> None:
         """Have the next frame at hand, and whatever else has arrived.
 
         Only for those who take frames until this raises: nobody is told of what lies here.
@@ -83,7 +83,7 @@ class Connection(pyamqp.Connection):
         """Take a frame; with a timeout of 0 only one that has arrived, else TimeoutError."""
         transport = self.transport
         if timeout == 0 and isinstance(transport, _ReadAhead):
-            transport.wait_for_nothing()
+            transport.take_what_arrived()
             return self.on_inbound_frame(transport.read_frame())
         return super().blocking_read(timeout)
 
