@@ -3,8 +3,10 @@
 import ssl
 
 from celery.schedules import crontab
+from kombu.serialization import register as _register
 from kombu.transport import TRANSPORT_ALIASES
 
+from pipeline import message_json as _message_json
 from pipeline import topology
 from pipeline.dead_letters import CONFIRM_SECONDS
 from pipeline.joins import join_backend
@@ -23,6 +25,7 @@ result_backend = join_backend(_settings.result_url)
 accept_content = ["json"]
 task_serializer = "json"
 result_serializer = "json"
+_register("json", _message_json.dumps, _message_json.loads, "application/json")
 
 # The bulk lanes are queues, too, and come last: see `pipeline.topology`, also for their arguments.
 task_queues = topology.work_queues()

@@ -3,8 +3,7 @@
 import io
 import math
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
 import cv2
@@ -94,59 +93,79 @@ def content_type(content: bytes) -> str:
     )
 
 
-def count_pixels(content: bytes) -> int:
-    """Width times height by the file's header; 0 where there is none that can be read."""
-    try:
-        with _open(content) as image:
-            return image.width * image.height
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, UndecodableImage):
-        # `decode` says what is wrong with it.
-        return 0
+class Photo:
+    """The file of a photo, of which nothing is decompressed yet: JPEG, PNG, WebP, GIF, TIFF or BMP.
 
-
-def decode(content: bytes, max_pixels: int) -> Picture:
-    """Decode a photo: JPEG, PNG, WebP, GIF (first frame), TIFF or BMP.
-
-    EXIF orientation is applied, colour profiles and CMYK become sRGB, 16 bits become 8.
+    It can be decoded once, whole or smaller: EXIF orientation is applied, colour profiles and CMYK
+    become sRGB, 16 bits become 8, and of what moves there is the first frame.
 
     Raises:
         UndecodableImage: no image, a damaged one, or one outside the sizes allowed. Nothing larger
             than ``max_pixels`` is ever decompressed.
     """
-    with _opened(content, max_pixels) as image:
-        image.load()
-        if image.format in ("JPEG", "MPO") and is_cut_off(image, content):
-            raise UndecodableImage("the image is damaged: it ends before its last rows")
-        return _picture(image)
+
+    def __init__(self, content: bytes, max_pixels: int) -> None:
+        if not content:
+            raise UndecodableImage("the file is empty")
+        self._content = content
+        self._errors = _Undecodable(max_pixels)
+        with self._errors:
+            check_directory(content)
+            self._image: Image.Image = Image.open(Reader(content), formats=list(FORMATS))
+            _check_size(self._image, max_pixels)
+            check_work(self._image, content, max_pixels)
+
+    @property
+    def pixels(self) -> int:
+        """Width times height."""
+        return self._image.width * self._image.height
+
+    def decode(self) -> Picture:
+        """All of its pixels.
+
+        Raises:
+            UndecodableImage: it is damaged.
+        """
+        with self._errors, self._image as image:
+            image.load()
+            if image.format in ("JPEG", "MPO") and is_cut_off(image, self._content):
+                raise UndecodableImage("the image is damaged: it ends before its last rows")
+            return _picture(image)
+
+    def shrink(self, width: int) -> Picture:
+        """At most so many pixels wide; a smaller one stays as it is.
+
+        Much cheaper than to resize what ``decode`` gives: a JPEG is decompressed at an eighth of
+        its size or a quarter, where that is enough, and colours are converted last.
+
+        Raises:
+            UndecodableImage: it is damaged.
+        """
+        with self._errors, self._image as image:
+            orientation = 1
+            with suppress(*_BROKEN_EXIF):
+                orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            lies_on_its_side = orientation in (5, 6, 7, 8)
+            upright = image.size[::-1] if lies_on_its_side else image.size
+            size = fit_width(*upright, width)
+            if image.mode in ("1", "P", "PA"):
+                image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+            if image.mode not in _DEEP:
+                box = size[::-1] if lies_on_its_side else size
+                image.thumbnail(box, Image.Resampling.LANCZOS, reducing_gap=2.0)
+            image.load()
+            picture = _picture(image)
+        rgb, alpha = resize(picture.rgb, *size), picture.alpha
+        return Picture(rgb, None if alpha is None else resize(alpha, *size), picture.gray)
 
 
-def shrink(content: bytes, width: int, max_pixels: int) -> Picture:
-    """A photo as ``decode`` gives it, at most so many pixels wide; a smaller one stays as it is.
-
-    Much cheaper than to resize what ``decode`` gives: a JPEG is decompressed at an eighth of its
-    size or a quarter, where that is enough, and colours are converted last.
+def decode(content: bytes, max_pixels: int) -> Picture:
+    """Decode a photo for whose pixels there is room; see ``Photo``.
 
     Raises:
-        UndecodableImage: as ``decode`` does.
+        UndecodableImage: see ``Photo``.
     """
-    with _opened(content, max_pixels) as image:
-        orientation = 1
-        with suppress(*_BROKEN_EXIF):
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        lies_on_its_side = orientation in (5, 6, 7, 8)
-        upright = image.size[::-1] if lies_on_its_side else image.size
-        size = fit_width(*upright, width)
-        if image.mode in ("1", "P", "PA"):
-            image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-        if image.mode not in _DEEP:
-            box = size[::-1] if lies_on_its_side else size
-            image.thumbnail(box, Image.Resampling.LANCZOS, reducing_gap=2.0)
-        image.load()
-        picture = _picture(image)
-    alpha = picture.alpha
-    return Picture(
-        resize(picture.rgb, *size), None if alpha is None else resize(alpha, *size), picture.gray
-    )
+    return Photo(content, max_pixels).decode()
 
 
 def encode(picture: Picture) -> tuple[bytes, str]:
@@ -201,27 +220,26 @@ def perceptual_hash(rgb: np.ndarray) -> str:
     return np.packbits(imagehash.phash(gray).hash).tobytes().hex()
 
 
-@contextmanager
-def _opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
-    """A photo of an allowed size, nothing of it decompressed yet; what goes wrong has one name."""
-    if not content:
-        raise UndecodableImage("the file is empty")
-    try:
-        with _open(content) as image:
-            _check_size(image, max_pixels)
-            check_work(image, content, max_pixels)
-            yield image
-    except UnidentifiedImageError as error:
-        raise UndecodableImage(f"not an image of the kinds {', '.join(FORMATS)}") from error
-    except Image.DecompressionBombError as error:
-        raise UndecodableImage(f"larger than {max_pixels / 1e6:.0f} megapixels") from error
-    except (OSError, SyntaxError, ValueError, IndexError, EOFError) as error:
-        raise UndecodableImage(f"the image is damaged: {error}") from error
+class _Undecodable:
+    """Gives one name to whatever goes wrong in a block."""
 
+    def __init__(self, max_pixels: int) -> None:
+        self._max_pixels = max_pixels
 
-def _open(content: bytes) -> Image.Image:
-    check_directory(content)
-    return Image.open(Reader(content), formats=list(FORMATS))
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        match error:
+            case UnidentifiedImageError():
+                cause = f"not an image of the kinds {', '.join(FORMATS)}"
+            case Image.DecompressionBombError():
+                cause = f"larger than {self._max_pixels / 1e6:.0f} megapixels"
+            case OSError() | SyntaxError() | ValueError() | IndexError() | EOFError():
+                cause = f"the image is damaged: {error}"
+            case _:
+                return
+        raise UndecodableImage(cause) from error
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from cachetools import TTLCache
 from PIL import Image
 
-from pipeline.imaging import Picture, count_pixels, shrink
+from pipeline.imaging import Photo, Picture
 from pipeline.pixel_budget import PixelBudget
 from pipeline.stores.objects import ObjectStore, check_key
 
@@ -70,9 +70,9 @@ class SmallerVersions:
         return await anyio.to_thread.run_sync(self._objects.exists, check_key(key))
 
     def _make(self, key: str, width: int) -> bytes:
-        content = self._objects.get(key)
-        with self._budget.take(count_pixels(content)):
-            version = _webp(shrink(content, width, self._max_pixels))
+        photo = Photo(self._objects.get(key), self._max_pixels)
+        with self._budget.take(photo.pixels):
+            version = _webp(photo.shrink(width))
         with self._lock:
             self._kept[key, width] = version
         return version

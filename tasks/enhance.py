@@ -28,7 +28,7 @@ from pipeline.errors import (
     UndecodableImage,
 )
 from pipeline.fetch import fetch
-from pipeline.imaging import Picture, content_type, count_pixels, decode, encode
+from pipeline.imaging import Photo, Picture, content_type, encode
 from pipeline.keys import stage_key
 from pipeline.messages import ImageMessage, ImageType
 from pipeline.metrics import ENHANCED
@@ -64,10 +64,10 @@ class Enhance(StageTask):
         fact = here.stores.documents.pixel_fact(image.sha256, "enhancement", model)
         if fact is not None and here.stores.objects.exists(fact["key"]):
             return f"{fact['action']}, as for the same picture before"
-        with here.pixels.take(count_pixels(content)):
+        photo = Photo(content, here.settings.max_pixels)
+        with here.pixels.take(photo.pixels):
             here.right_of_way.give_way()
-            picture = decode(content, here.settings.max_pixels)
-            result = self._enhance(picture, image, here)
+            result = self._enhance(photo.decode(), image, here)
         found = PixelFact("enhancement", model, result.model_dump(mode="json"))
         run.facts.append((image.sha256, found))
         return f"{result.action}: {result.detail}"

@@ -4,6 +4,8 @@ from typing import Any
 
 from celery import Task
 from celery.exceptions import TimeLimitExceeded
+from celery.worker.request import Request
+from kombu.message import Message
 
 from pipeline.dead_letters import Parking, Publisher, letter_from
 from pipeline.errors import DeadlinePassed
@@ -13,8 +15,19 @@ from tasks.outage import outlast
 from tasks.runtime import runtime
 
 
+class ReadOnce(Request):
+    """A task's request with its message as the consumer has read it, which a thread need not do
+    again; a process, in a pool of them, is given it in the place of its text."""
+
+    def __init__(self, message: Message, **options: Any) -> None:
+        super().__init__(message, **options)
+        self._body, self._content_type, self._content_encoding = message.payload, None, None
+
+
 class ParkingTask(Task):
     """A task that parks its failures in its run; this is for the run that was cut off."""
+
+    Request = f"{__name__}:{ReadOnce.__name__}"
 
     def on_failure(
         self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any

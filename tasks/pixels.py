@@ -13,7 +13,7 @@ import numpy as np
 
 from models.image_text import ImageEmbedding, Label
 from models.reader import ReadText, TextLine
-from pipeline.imaging import count_pixels, decode, perceptual_hash
+from pipeline.imaging import Photo, perceptual_hash
 from pipeline.metrics import ENCODED
 from pipeline.stores.documents import PixelFact
 from tasks.batcher import Batcher
@@ -60,9 +60,11 @@ class Pixels:
     @cached_property
     def rgb(self) -> np.ndarray:
         """(H, W, 3) uint8, on white where the photo is transparent."""
+        here = self._run.runtime
         _, content = original(self._run)
-        self._held.enter_context(self._run.runtime.pixels.take(count_pixels(content)))
-        return decode(content, self._run.runtime.settings.max_pixels).on_white()
+        photo = Photo(content, here.settings.max_pixels)
+        self._held.enter_context(here.pixels.take(photo.pixels))
+        return photo.decode().on_white()
 
     def embedding(self, names: Sequence[str]) -> ImageEmbedding:
         """Vector and labels by the image-text encoder.

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UndecodableImage
-from pipeline.imaging import count_pixels, decode, encode, perceptual_hash, shrink
+from pipeline.imaging import Photo, decode, encode, perceptual_hash
 from tests.hostile import FILES, LIMIT, File, photo, saved
 
 log = logging.getLogger(__name__)
@@ -49,12 +49,11 @@ class Outcome:
 def look(content: bytes) -> Outcome:
     """All that is done to a photo's pixels without a model."""
     try:
-        count_pixels(content)
         picture = decode(content, LIMIT)
         perceptual_hash(picture.on_white())
         if max(picture.width, picture.height) < 16_000:
             encode(picture)
-        small = shrink(content, 320, LIMIT)
+        small = Photo(content, LIMIT).shrink(320)
     except UndecodableImage as error:
         return Outcome(str(error))
     assert small.width <= 320

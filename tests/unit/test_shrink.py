@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from pipeline.errors import UndecodableImage
-from pipeline.imaging import decode, fit_width, shrink
+from pipeline.imaging import Photo, decode, fit_width
 
 LIMIT = 50_000_000
 
@@ -43,21 +43,21 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
 )
 def test_a_smaller_version_looks_like_the_whole(mode: str, kind: str) -> None:
     content = saved(halves(mode) if mode != "I;16" else halves("L").convert("I;16"), kind)
-    small = shrink(content, 160, LIMIT)
+    small = Photo(content, LIMIT).shrink(160)
     assert (small.width, small.height) == (160, 120)
     whole = np.asarray(Image.fromarray(decode(content, LIMIT).rgb).resize((160, 120)))
     assert np.abs(small.rgb.astype(int) - whole.astype(int)).mean() < 6
 
 
 def test_nothing_is_enlarged() -> None:
-    small = shrink(saved(halves(), "PNG"), 640, LIMIT)
+    small = Photo(saved(halves(), "PNG"), LIMIT).shrink(640)
     assert (small.width, small.height) == (400, 300)
 
 
 def test_a_photo_that_lies_on_its_side_is_as_wide_as_asked_for_when_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    small = shrink(saved(halves(), "JPEG", exif=exif), 160, LIMIT)
+    small = Photo(saved(halves(), "JPEG", exif=exif), LIMIT).shrink(160)
     assert (small.width, small.height) == (160, 213)
     # The left half, red, has become the upper one.
     assert small.rgb[20, 80, 0] > 180
@@ -67,7 +67,7 @@ def test_a_photo_that_lies_on_its_side_is_as_wide_as_asked_for_when_upright() ->
 def test_transparency_is_kept() -> None:
     image = halves("RGBA")
     image.putalpha(Image.linear_gradient("L").resize(image.size))
-    alpha = shrink(saved(image, "PNG"), 160, LIMIT).alpha
+    alpha = Photo(saved(image, "PNG"), LIMIT).shrink(160).alpha
     assert alpha is not None
     assert alpha.shape == (120, 160)
     assert alpha[0, 0] < 10 < 245 < alpha[-1, 0]
@@ -83,19 +83,19 @@ def test_a_large_jpeg_is_never_decompressed_whole(monkeypatch: pytest.MonkeyPatc
         return load(image)
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", loaded)
-    assert shrink(content, 160, LIMIT).width == 160
+    assert Photo(content, LIMIT).shrink(160).width == 160
     assert max(sizes) == (500, 375)
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", saved(halves(), "JPEG")[:1000]])
 def test_what_is_no_photo_is_refused(content: bytes) -> None:
     with pytest.raises(UndecodableImage):
-        shrink(content, 160, LIMIT)
+        Photo(content, LIMIT).shrink(160)
 
 
 def test_a_photo_above_the_limit_is_refused() -> None:
     with pytest.raises(UndecodableImage, match="megapixels"):
-        shrink(saved(halves(), "JPEG"), 160, 100_000)
+        Photo(saved(halves(), "JPEG"), 100_000)
 
 
 @pytest.mark.parametrize(
