@@ -62,6 +62,7 @@ def graph(app: Celery, message: ImageMessage, start: Stage, lane: Lane) -> Signa
             ignore_result=True,
             # What Flower and the log show of a task; see `image_of`.
             argsrepr=f"{message.docid}/{message.product_id}",
+            kwargsrepr="{}",
             confirm_timeout=CONFIRM_SECONDS,
         )
 

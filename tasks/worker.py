@@ -107,6 +107,9 @@ def preload(sender: Any, **_: Any) -> None:
         # stop every slot for a fifth of a second.
         gc.collect()
         gc.freeze()
+        # What a run makes goes with it: at the default of 700 the collector looks again and again
+        # for cycles that are not there.
+        gc.set_threshold(10_000, 20, 20)
 
     threading.Thread(target=load, name="preload", daemon=True).start()
 
