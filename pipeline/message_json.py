@@ -4,6 +4,7 @@ A message carries the rest of its graph, and is written and read at every stage.
 do not take is left to kombu, which can always read what is written here.
 """
 
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -35,11 +36,9 @@ def loads(text: str | bytes | bytearray | memoryview) -> Any:
         ValueError: it is not JSON, or not in UTF-8.
         RecursionError: it is nested too deeply.
     """
-    plain = bytes(text) if isinstance(text, memoryview) else text
-    mark = _MARK if isinstance(plain, str) else _MARK.encode()
-    if mark not in plain:
-        try:
+    plain = text if isinstance(text, str) else bytes(text)
+    is_marked = _MARK in plain if isinstance(plain, str) else _MARK.encode() in plain
+    if not is_marked:
+        with suppress(ValueError):
             return from_json(plain)
-        except ValueError:
-            pass
     return by_kombu.loads(text)
