@@ -1,7 +1,9 @@
 """Which runtime, and which memory layout in it, runs a network fastest on this machine's CPU.
 
 It depends on the processor, on the versions and on the network, so it is measured: once, for a
-fraction of a second or a few, and kept beside the weights. Reduced precision is not in the choice:
+fraction of a second or a few, and kept beside the weights. Where other programs take the processor
+meanwhile, threads that share each layer wait for one another, and whose do not seem the faster
+ones: that is not kept, and measured again at the next start. Reduced precision is not in the choice:
 bfloat16 is several times slower on most CPUs, and its results are others.
 """
 
@@ -16,7 +18,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -33,10 +35,21 @@ TILE = (64, 64)
 """What is measured, px; enough to tell torch's layouts apart."""
 TILE_BESIDE_NCNN = (210, 300)
 """ncnn is at its best with tiles that a processor's cache holds, which those of photos are not."""
-ROUNDS = 2
+ROUNDS = 3
+UNDISTURBED = 0.9
+"""Share of the processor's time that threads without a break take which nothing keeps waiting."""
+LONG_ENOUGH = 0.1
+"""Seconds of a round that say something of that share."""
 
 
 Candidates = dict[str, Callable[[], Runtime]]
+
+
+class Measured(NamedTuple):
+    """Seconds of each candidate, and whether others took the processor meanwhile."""
+
+    seconds: dict[str, float]
+    is_disturbed: bool
 
 
 def choose(
@@ -60,9 +73,12 @@ def choose(
     try:
         make = candidates[json.loads(path.read_text())["fastest"]]
     except (OSError, ValueError, LookupError):
-        seconds = measure(candidates, checkpoint.architecture.scale, threads)
+        seconds, is_disturbed = measure(candidates, checkpoint.architecture.scale, threads)
         name = min(seconds, key=seconds.__getitem__)
-        _keep(path, {"fastest": name, "seconds": seconds, **situation})
+        if is_disturbed:
+            log.info("others are busy here: which runtime is the fastest is measured again")
+        else:
+            _keep(path, {"fastest": name, "seconds": seconds, **situation})
         make = candidates[name]
     return make()
 
@@ -84,24 +100,30 @@ def _in_torch(build: Callable[[], "torch.nn.Module"], scale: int, layout: str) -
     return InTorch(build(), scale, layout)
 
 
-def measure(candidates: Candidates, scale: int, threads: int) -> dict[str, float]:
-    """Seconds that each takes for a few tiles: the best of a few rounds, taking turns, after one to
-    warm up."""
+def measure(candidates: Candidates, scale: int, threads: int) -> Measured:
+    """What each takes for a few tiles: the best of a few rounds, taking turns, after one to warm
+    up."""
     # As many tiles as threads where a runtime gives each one of its own.
     count, shape = (threads, TILE_BESIDE_NCNN) if "ncnn" in candidates else (1, TILE)
     tile = np.random.default_rng(0).integers(0, 256, (1, *shape, 3), dtype=np.uint8)
     tiles = [tile] * count
     seconds = dict.fromkeys(candidates, float("inf"))
+    shares = dict.fromkeys(candidates, 0.0)
     for number in range(ROUNDS + 1):
         for name, make in candidates.items():
             # torch's share the network, which is brought into the layout that is timed.
             runtime = make()
-            began = time.perf_counter()
+            began, had = time.perf_counter(), time.process_time()
             for _ in runtime.enlarge(tiles, scale):
                 pass
+            took, had = time.perf_counter() - began, time.process_time() - had
             if number:
-                seconds[name] = min(seconds[name], time.perf_counter() - began)
-    return seconds
+                seconds[name] = min(seconds[name], took)
+                shares[name] = max(shares[name], had / (threads * took))
+    is_disturbed = threads > 1 and any(
+        seconds[name] > LONG_ENOUGH and shares[name] < UNDISTURBED for name in candidates
+    )
+    return Measured(seconds, is_disturbed)
 
 
 def _processor() -> str:
