@@ -31,7 +31,7 @@ from pipeline.settings import Settings
 
 PHOTOS = {"cpu": 4, "cuda": 8}
 # Sides of photos as directories hold them.
-SIZES = ((320, 240), (240, 320), (400, 300), (800, 560))
+SIZES = ((320, 240), (240, 320), (400, 300), (640, 480))
 NAMES = {"cpu": ("compact",), "cuda": ("compact", "x4plus")}
 ROUNDS = 12 if FULL else 5
 SCALE = 4
