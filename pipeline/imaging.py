@@ -99,6 +99,9 @@ class Photo:
     It can be decoded once, whole or smaller: EXIF orientation is applied, colour profiles and CMYK
     become sRGB, 16 bits become 8, and of what moves there is the first frame.
 
+    Attributes:
+        pixels: width times height.
+
     Raises:
         UndecodableImage: no image, a damaged one, or one outside the sizes allowed. Nothing larger
             than ``max_pixels`` is ever decompressed.
@@ -111,14 +114,11 @@ class Photo:
         self._errors = _Undecodable(max_pixels)
         with self._errors:
             check_directory(content)
-            self._image: Image.Image = Image.open(Reader(content), formats=list(FORMATS))
-            _check_size(self._image, max_pixels)
-            check_work(self._image, content, max_pixels)
-
-    @property
-    def pixels(self) -> int:
-        """Width times height."""
-        return self._image.width * self._image.height
+            image = Image.open(Reader(content), formats=list(FORMATS))
+            _check_size(image, max_pixels)
+            check_work(image, content, max_pixels)
+        self._image: Image.Image = image
+        self.pixels = image.width * image.height
 
     def decode(self) -> Picture:
         """All of its pixels.
@@ -126,7 +126,7 @@ class Photo:
         Raises:
             UndecodableImage: it is damaged.
         """
-        with self._errors, self._image as image:
+        with self._errors, self._taken() as image:
             image.load()
             if image.format in ("JPEG", "MPO") and is_cut_off(image, self._content):
                 raise UndecodableImage("the image is damaged: it ends before its last rows")
@@ -141,7 +141,7 @@ class Photo:
         Raises:
             UndecodableImage: it is damaged.
         """
-        with self._errors, self._image as image:
+        with self._errors, self._taken() as image:
             orientation = 1
             with suppress(*_BROKEN_EXIF):
                 orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
@@ -157,6 +157,12 @@ class Photo:
             picture = _picture(image)
         rgb, alpha = resize(picture.rgb, *size), picture.alpha
         return Picture(rgb, None if alpha is None else resize(alpha, *size), picture.gray)
+
+    def _taken(self) -> Image.Image:
+        """The image, which goes when its pixels have been taken over, whoever holds the file."""
+        image = self._image
+        del self._image
+        return image
 
 
 def decode(content: bytes, max_pixels: int) -> Picture:

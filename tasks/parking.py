@@ -16,12 +16,14 @@ from tasks.runtime import runtime
 
 
 class ReadOnce(Request):
-    """A task's request with its message as the consumer has read it, which a thread need not do
-    again; a process, in a pool of them, is given it in the place of its text."""
+    """A request that gives the thread of its run the message as the consumer has read it, and not
+    its text, to be read again."""
 
     def __init__(self, message: Message, **options: Any) -> None:
         super().__init__(message, **options)
-        self._body, self._content_type, self._content_encoding = message.payload, None, None
+        # Of a message in Celery's first form it is given something else to begin with.
+        if not self._decoded:
+            self._body, self._content_type, self._content_encoding = message.payload, None, None
 
 
 class ParkingTask(Task):

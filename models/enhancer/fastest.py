@@ -2,9 +2,9 @@
 
 It depends on the processor, on the versions and on the network, so it is measured: once, for a
 fraction of a second or a few, and kept beside the weights. Where other programs take the processor
-meanwhile, threads that share each layer wait for one another, and whose do not seem the faster
-ones: that is not kept, and measured again at the next start. Reduced precision is not in the choice:
-bfloat16 is several times slower on most CPUs, and its results are others.
+meanwhile, a runtime whose threads share each layer seems slower than it is, since they wait for one
+another: that is not kept, and the next start measures again. Reduced precision is not in the
+choice: bfloat16 is several times slower on most CPUs, and its results are others.
 """
 
 import hashlib
@@ -37,9 +37,9 @@ TILE_BESIDE_NCNN = (210, 300)
 """ncnn is at its best with tiles that a processor's cache holds, which those of photos are not."""
 ROUNDS = 3
 UNDISTURBED = 0.9
-"""Share of the processor's time that threads without a break take which nothing keeps waiting."""
+"""Of the time that threads could have had on a processor, what they have where they are alone."""
 LONG_ENOUGH = 0.1
-"""Seconds of a round that say something of that share."""
+"""Seconds of a round; the share of shorter ones says nothing."""
 
 
 Candidates = dict[str, Callable[[], Runtime]]

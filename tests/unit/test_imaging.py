@@ -1,7 +1,9 @@
 """Every kind of file that people upload."""
 
+import gc
 import io
 import struct
+import weakref
 import zlib
 
 import imagehash
@@ -13,6 +15,7 @@ from pipeline.errors import UndecodableImage
 from pipeline.imaging import (
     BAND,
     JPEG_QUALITY,
+    Photo,
     Picture,
     content_type,
     decode,
@@ -265,3 +268,13 @@ def test_a_grey_photo_has_one_channel() -> None:
 def test_a_side_that_no_jpeg_has_is_refused() -> None:
     with pytest.raises(ValueError, match="70000x1"):
         encode(Picture(np.zeros((1, 70_000, 3), dtype=np.uint8)))
+
+
+def test_a_decoded_photo_keeps_no_pixels_beside_those_it_gave() -> None:
+    photo = Photo(encoded(plain(width=40, height=30)), LIMIT)
+    assert photo.pixels == 1200
+    image = weakref.ref(photo._image)
+    picture = photo.decode()
+    gc.collect()
+    assert image() is None
+    assert (picture.width, picture.height) == (40, 30)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from celery.utils.imports import symbol_by_name
 from celery.worker.request import create_request_cls
+from celery.worker.strategy import proto1_to_proto2
 from hypothesis import given
 from hypothesis import strategies as st
 from kombu.message import Message
@@ -94,26 +95,49 @@ def test_every_message_is_written_so() -> None:
     assert registered({"a": 1}, "json") == ("application/json", "utf-8", b'{"a":1}')
 
 
-def test_a_run_gets_the_message_as_the_consumer_has_read_it() -> None:
+def request(message: Message, body: Any = None, **options: Any) -> tuple[Any, ...]:
+    """What a thread is given to run: (..., body, content type, content encoding)."""
     task = tasks.app.tasks[Stage.TAG.value]
-    body = [[{"docid": "shop"}], {}, {"chain": None}]
-    message = Message(
-        body=json.dumps(body).encode(),
-        headers={"id": "1", "task": task.name},
-        content_type="application/json",
-        content_encoding="utf-8",
-        accept={"application/json"},
-    )
     ran: list[tuple[Any, ...]] = []
 
     class Pool:
         def apply_async(self, _target: Any, args: tuple[Any, ...], **_: Any) -> None:
             ran.append(args)
 
-    read = message.payload
     base = symbol_by_name(task.Request)
     kind = create_request_cls(base, task, Pool(), "host", None, app=tasks.app)
-    kind(message, app=tasks.app, task=task).execute_using_pool(Pool())
-    *_, given, content_type, content_encoding = ran[0]
+    made = kind(message, app=tasks.app, task=task, body=body, **options)
+    made.execute_using_pool(Pool())
+    return ran[0]
+
+
+def test_a_run_gets_the_message_as_the_consumer_has_read_it() -> None:
+    body = [[{"docid": "shop"}], {}, {"chain": None}]
+    message = Message(
+        body=json.dumps(body).encode(),
+        headers={"id": "1", "task": Stage.TAG.value},
+        content_type="application/json",
+        content_encoding="utf-8",
+        accept={"application/json"},
+    )
+    read = message.payload
+    *_, given, content_type, content_encoding = request(message)
     assert given is read
+    assert (content_type, content_encoding) == (None, None)
+
+
+def test_a_run_gets_a_message_of_celerys_first_form_as_celery_has_turned_it() -> None:
+    body = {"id": "1", "task": Stage.TAG.value, "args": [{"docid": "shop"}], "kwargs": {}}
+    message = Message(
+        body=json.dumps(body).encode(),
+        content_type="application/json",
+        content_encoding="utf-8",
+        accept={"application/json"},
+    )
+    turned, headers, decoded, utc = proto1_to_proto2(message, message.payload)
+    *_, given, content_type, content_encoding = request(
+        message, turned, headers=headers, decoded=decoded, utc=utc
+    )
+    assert given is turned
+    assert given[0] == body["args"]
     assert (content_type, content_encoding) == (None, None)
