@@ -6,6 +6,7 @@ bound. What is remembered are the photos that have not ended yet, so that memory
 the catalogue.
 """
 
+import hashlib
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -109,7 +110,8 @@ class Listings:
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
-        self._written: OrderedDict[str, Listing] = OrderedDict()
+        # Hashes: the listings themselves would be 20 MB.
+        self._written: OrderedDict[str, bytes] = OrderedDict()
 
     def write(self, listing: Listing) -> None:
         """Record a business and its categories.
@@ -118,7 +120,8 @@ class Listings:
             ValidationError: the docid is none.
             StoreUnavailable: the same call is safe to repeat.
         """
-        if self._written.get(listing.docid) == listing:
+        said = hashlib.blake2b(repr(listing).encode(), digest_size=16).digest()
+        if self._written.get(listing.docid) == said:
             self._written.move_to_end(listing.docid)
             return
         known = self._stores.documents.businesses([listing.docid]).get(listing.docid)
@@ -129,7 +132,7 @@ class Listings:
             self._stores.documents.save_businesses([business])
         if listing.categories:
             self._stores.directory.save_categories(listing.docid, listing.categories)
-        self._written[listing.docid] = listing
+        self._written[listing.docid] = said
         self._written.move_to_end(listing.docid)
         if len(self._written) > LISTINGS:
             self._written.popitem(last=False)
