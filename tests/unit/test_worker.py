@@ -19,7 +19,12 @@ print(app.producer_pool.limit)
 
 def producers(tmp_path: Path, concurrency: int) -> int:
     """How many its threads may use at a time."""
-    here = {"JUSTLENS_BROKER_URL": "amqp://127.0.0.1:1//", "JUSTLENS_DATA_DIR": str(tmp_path)}
+    here = {
+        "JUSTLENS_BROKER_URL": "amqp://127.0.0.1:1//",
+        # Else it would start the embedded one for the joins, and leave it behind.
+        "JUSTLENS_RESULT_URL": "redis://127.0.0.1:1",
+        "JUSTLENS_DATA_DIR": str(tmp_path),
+    }
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM % concurrency],
         env={**os.environ, **here},
