@@ -199,6 +199,8 @@ def test_without_scripts_the_page_still_reads_and_searches(visit: Visit) -> None
     page.get_by_role("combobox").fill("pet shop")
     page.get_by_role("button", name="Search").click()
     expect(hero(page, "cafe")).to_have_attribute("alt", "A pet cat at cafe")
+    # What is hidden is so by a style sheet, which may come after the text.
+    page.wait_for_load_state()
     card(page, "cafe").get_by_text("Why this picture").locator("visible=true").click()
     expect(card(page, "cafe")).to_contain_text("relevant to Pet Shops")
 
