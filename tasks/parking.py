@@ -4,8 +4,6 @@ from typing import Any
 
 from celery import Task
 from celery.exceptions import TimeLimitExceeded
-from celery.worker.request import Request
-from kombu.message import Message
 
 from pipeline.dead_letters import Parking, Publisher, letter_from
 from pipeline.errors import DeadlinePassed
@@ -15,21 +13,10 @@ from tasks.outage import outlast
 from tasks.runtime import runtime
 
 
-class ReadOnce(Request):
-    """A request that gives the thread of its run the message as the consumer has read it, and not
-    its text, to be read again."""
-
-    def __init__(self, message: Message, **options: Any) -> None:
-        super().__init__(message, **options)
-        # Of a message in Celery's first form it is given something else to begin with.
-        if not self._decoded:
-            self._body, self._content_type, self._content_encoding = message.payload, None, None
-
-
 class ParkingTask(Task):
     """A task that parks its failures in its run; this is for the run that was cut off."""
 
-    Request = f"{__name__}:{ReadOnce.__name__}"
+    Request = "tasks.request:ReadOnce"
 
     def on_failure(
         self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any
