@@ -34,6 +34,7 @@ REPORTS = "reports"
 
 LIMIT_S = 6 * 3600 if FULL else 600
 TOLD_EVERY_S = 15
+UNITS = {"cores": " cores", "memory_gib": " GiB"}
 MACHINES_DIFFER = (
     "Machines differ: another one has other times. The ratios, both sides of which were measured "
     "in one run, are what should hold there, too."
@@ -133,6 +134,13 @@ def rows(left: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [row for report in left.values() for row in report.get("entries", ())]
 
 
+def missing(left: Mapping[str, Mapping[str, Any]]) -> str:
+    """Says which claims have no row, since a benchmark failed or lacked a server or data."""
+    measured = {row["name"] for row in rows(left)}
+    names = [f"`{name}`" for name in table.MEANING if name not in measured]
+    return f"Without a row: {', '.join(names)}." if names else ""
+
+
 def page(left: Mapping[str, Mapping[str, Any]]) -> str:
     """The table, and what each part of it was measured on, as Markdown."""
     made = [
@@ -153,7 +161,7 @@ def page(left: Mapping[str, Mapping[str, Any]]) -> str:
             f"| {report['machine']['load_at_start']} | {_listed(report['sizes'])} "
             f"| {_listed(report['versions'])} |"
         )
-    made += ["", f"Machine: {_machines(left)}."]
+    made += ["", f"Machine: {_machines(left)}.", *filter(None, (missing(left),))]
     for name, report in left.items():
         if "failure" in report:
             made.append(f"Not measured: {name}, which {report['failure']}.")
@@ -163,12 +171,13 @@ def page(left: Mapping[str, Mapping[str, Any]]) -> str:
 def shown(left: Mapping[str, Mapping[str, Any]]) -> str:
     """What the README shows."""
     oldest = min(report["date"] for report in left.values())
-    note = (
-        f"By `make bench`, {oldest}; {_machines(left)}. Sizes, versions and loads are in\n"
-        "[latest.md](benchmarks/results/latest.md), the methods in "
-        "[benchmarks/](benchmarks/README.md)."
-    )
-    return f"{table.markdown(rows(left))}\n\n{note}"
+    notes = [
+        f"By `make bench`, {oldest}, on {_machines(left)}.",
+        *filter(None, (missing(left),)),
+        "Sizes, versions and loads are in [latest.md](benchmarks/results/latest.md), the methods",
+        "in [benchmarks/](benchmarks/README.md).",
+    ]
+    return "\n".join((table.markdown(rows(left)), "", *notes))
 
 
 def _measured(left: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
@@ -180,7 +189,7 @@ def _machines(left: Mapping[str, Mapping[str, Any]]) -> str:
     found = []
     for report in _measured(left).values():
         lasting = {name: value for name, value in report["machine"].items() if "load" not in name}
-        found.append(_listed(lasting))
+        found.append(", ".join(f"{value}{UNITS.get(name, '')}" for name, value in lasting.items()))
     return "; ".join(dict.fromkeys(found))
 
 
@@ -233,6 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         write(RESULTS, README, left)
         print(f"Written: latest.json, latest.md and plots in {RESULTS}; README.md", file=told)
+        print(missing(left), file=told)
     now = rows({name: left[name] for name in chosen})
     print(json.dumps(now, indent=1) if options.json else table.markdown(now))
     failed = [one for one in runs if one.failure]

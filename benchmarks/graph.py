@@ -427,7 +427,7 @@ def main() -> None:
             try:
                 found[name] = measure(name, Path(folder), look=look)
                 print(f"{name} is measured", file=sys.stderr)
-            except pytest.skip.Exception as reason:
+            except (pytest.skip.Exception, redis.ConnectionError) as reason:
                 print(f"{name} is not measured: {reason}")
     entries = [
         entry(

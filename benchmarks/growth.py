@@ -61,6 +61,8 @@ CATEGORIES = 4
 SEED_ROWS = BUSINESSES * PHOTOS * (CATEGORIES + 1)
 ROWS = (1_000, 10_000, 100_000, 1_000_000)
 PAGES_ONLY = (5_000_000,) if FULL else ()
+# A little more than is written for each.
+ROW_BYTES = 5_000
 
 PAGE_SIZES = (5, 25)
 PAGES = 100
@@ -244,7 +246,7 @@ def main() -> None:
     os.environ.update(ENVIRONMENT)
     sys.path.append(str(stages.ROOT))
     began = time.monotonic()
-    with directory.folder() as name:
+    with directory.folder(ROW_BYTES * sum((*ROWS, *PAGES_ONLY)) / 2**30) as name:
         folder = Path(name)
         made = make(folder)
         filled = time.monotonic() - began

@@ -1,21 +1,22 @@
 """Claim: of queries as people type them, at least 92 % are taken for the right category.
 
 500 are made from the names of a directory by slips of the finger and of the ear
-(`measuring.slips`), the others were written by hand (`data/queries`). Baselines, on the same
-queries: the embedding alone, the characters alone (the likelihood that one is the other by its edit
-distance), and their plain sum. "Right" accepts every category of which a person would say that it
-is meant ("haircut": barbers or hair salons); "strict" only the first.
+(`measuring.slips`), the others were written by hand (`data/queries`). The claim is about those by
+hand that nothing was tuned on, all together, another directory's among them. Baselines, on the same
+queries: the embedding alone, the characters alone (rapidfuzz's ratio), and their plain sum; the
+best of them counts. "Right" accepts every category of which a person would say that it is meant
+("haircut": barbers or hair salons); "strict" only the first.
 """
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import arguments, figures, machine, ratio, report, versions
+from measuring import arguments, figures, machine, paired_entry, ratio, report, versions
 from measuring.slips import misspelt
 from rapidfuzz import fuzz, process
 
@@ -30,6 +31,10 @@ OF_EACH_KIND = 100
 SEED = 7
 WARM_UP = 10
 LARGE_VOCABULARY = 10_000
+
+ANOTHER = "another directory, by hand"
+UNTUNED = ("by hand, held out", "by hand, second hold-out", "by hand, third set", ANOTHER)
+TARGET = 0.92
 
 
 @dataclass(frozen=True)
@@ -90,10 +95,20 @@ def baselines(names: Sequence[str], embeddings: TextEmbeddings) -> dict[str, Ans
     }
 
 
-def share(answer: Answer, queries: Sequence[Query], strict: bool = False) -> float:
-    """How many queries get a right category."""
-    right = [answer(query.text) in query.means[: 1 if strict else None] for query in queries]
-    return round(float(np.mean(right)), 3)
+def right(answer: Answer, queries: Sequence[Query], strict: bool = False) -> list[bool]:
+    """Which queries get a right category."""
+    return [answer(query.text) in query.means[: 1 if strict else None] for query in queries]
+
+
+def judge(answers: Mapping[str, Answer], queries: Sequence[Query]) -> dict[str, list[bool]]:
+    """Which queries each way gets right, and which the resolver does strictly."""
+    found = {way: right(answer, queries) for way, answer in answers.items()}
+    return {**found, "resolver, strict": right(answers["resolver"], queries, strict=True)}
+
+
+def share(found: Sequence[bool]) -> float:
+    """How many of them are right."""
+    return round(float(np.mean(found)), 3)
 
 
 def resolver(names: Sequence[str], embeddings: TextEmbeddings, pieces: Any) -> QueryResolver:
@@ -157,27 +172,20 @@ def main() -> None:
             "resolver": lambda text: ours.resolve(text).category,
             **baselines(vocabulary, embeddings),
         }
-        accuracy = {
-            name: {
-                "n": len(queries),
-                **{way: share(answer, queries) for way, answer in answers.items()},
-                "resolver, strict": share(answers["resolver"], queries, strict=True),
-            }
-            for name, queries in sets.items()
-        }
+        judged = {name: judge(answers, queries) for name, queries in sets.items()}
         others = written("other_trades.tsv")
         other_names = sorted({name for query in others for name in query.means})
         theirs = resolver(other_names, embeddings, encoder.pieces)
-        accuracy["another directory, by hand"] = {
-            "n": len(others),
-            "resolver": share(lambda text: theirs.resolve(text).category, others),
-            **{
-                way: share(answer, others)
-                for way, answer in baselines(other_names, embeddings).items()
+        judged[ANOTHER] = judge(
+            {
+                "resolver": lambda text: theirs.resolve(text).category,
+                **baselines(other_names, embeddings),
             },
-            "resolver, strict": share(
-                lambda text: theirs.resolve(text).category, others, strict=True
-            ),
+            others,
+        )
+        accuracy = {
+            name: {"n": len(found["resolver"]), **{way: share(found[way]) for way in found}}
+            for name, found in judged.items()
         }
         nonsense = lines("nonsense.txt")
         understood = [text for text in nonsense if ours.resolve(text).category]
@@ -231,7 +239,14 @@ def main() -> None:
         f"{name:27} {of['median_ms']:6.1f} ms median, {of['p99_ms']:6.1f} ms p99"
         for name, of in results["latency"].items()
     ]
-    report("queries", results, out, options.json)
+    ways = ("resolver", "embedding alone", "characters alone", "their sum")
+    untuned = {way: [one for name in UNTUNED for one in judged[name][way]] for way in ways}
+    best = max(ways[1:], key=lambda way: share(untuned[way]))
+    out.append(f"by hand and not tuned on, together: the best baseline is {best}")
+    claimed = paired_entry(
+        "queries_by_hand", untuned["resolver"], untuned[best], "share", TARGET, "ours"
+    )
+    report("queries", results, out, options.json, [claimed])
 
 
 if __name__ == "__main__":

@@ -152,6 +152,8 @@ class Site:
         while time.monotonic() < until:
             known = self.stores.documents.metadata(keys)
             records = [found.stages.get(stage.value) for found in known.values()]
+            if failed := [one.detail for one in records if one and one.outcome == "failed"]:
+                raise SystemExit(f"error: {stage.value} failed: {failed[0]}")
             times = [record.ended_at for record in records if record is not None]
             if len(times) == count:
                 return sorted(times)

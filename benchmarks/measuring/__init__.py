@@ -15,6 +15,8 @@ import psutil
 
 RESAMPLES = 2000
 
+WIDE = {"avx512f": "AVX-512", "amx_tile": "AMX"}
+
 FULL = os.environ.get("FULL") == "1"
 """Whether the sizes are the large ones, and not those that fit into twenty minutes together."""
 
@@ -85,6 +87,40 @@ def entry(
     )
 
 
+def paired_entry(
+    name: str,
+    ours: Sequence[float],
+    baseline: Sequence[float],
+    unit: str,
+    target: float,
+    target_of: TargetOf = "ratio",
+    groups: Sequence[int] | None = None,
+) -> Entry:
+    """An entry of what both ways gave for the same items, higher is better: means, their ratio.
+
+    The interval draws items anew, those of one of the `groups` together.
+    """
+    first, second = sums(ours, groups), sums(baseline, groups)
+    drawn = np.random.default_rng(0).integers(0, first.size, (RESAMPLES, first.size))
+    low, high = np.percentile(first[drawn].sum(1) / second[drawn].sum(1), (2.5, 97.5))
+    return Entry(
+        name,
+        round(float(np.mean(ours)), 4),
+        round(float(np.mean(baseline)), 4),
+        round(float(np.mean(ours) / np.mean(baseline)), 3),
+        (round(float(low), 3), round(float(high), 3)),
+        unit,
+        "higher",
+        target,
+        target_of,
+    )
+
+
+def sums(values: Sequence[float], groups: Sequence[int] | None = None) -> np.ndarray:
+    """The values of each group together; each for itself where there are no groups."""
+    return np.asarray(values, float) if groups is None else np.bincount(groups, values)
+
+
 def arguments(description: str, **switches: str) -> argparse.Namespace:
     """The options that every benchmark has, and switches of its own with what they do."""
     parser = argparse.ArgumentParser(description=description)
@@ -100,10 +136,23 @@ def machine() -> dict[str, Any]:
     return {
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "processor": _processor(),
         "architecture": platform.machine(),
         "system": platform.system(),
         "load_at_start": round(os.getloadavg()[0], 1),
     }
+
+
+def _processor() -> str:
+    """The model as Linux names it, and which wide arithmetic it has: runtimes differ by that."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = told.get("flags", "").split()
+    has = [name for flag, name in WIDE.items() if flag in flags]
+    return " with ".join(filter(None, (told.get("model name", ""), " and ".join(has))))
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:

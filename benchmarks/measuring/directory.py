@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Collection
@@ -45,9 +46,10 @@ VOCABULARY = [name for line in NAMES.strip().splitlines() for name in line.split
 _MEMORY = Path("/dev/shm")
 
 
-def folder() -> tempfile.TemporaryDirectory[str]:
-    """Where a directory is made, for as long as it is needed."""
-    return tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None)
+def folder(gib: float = 1) -> tempfile.TemporaryDirectory[str]:
+    """Where so much is written, for as long as it is needed: in memory where that has the room."""
+    has_room = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > gib * 2**30
+    return tempfile.TemporaryDirectory(dir=_MEMORY if has_room else None)
 
 
 def make(place: Path) -> list[str]:

@@ -77,7 +77,7 @@ def doubled(name: str, dice: random.Random) -> str:
 
 
 def by_ear(name: str, dice: random.Random) -> str:
-    """Spelt as it sounds, in one or two places."""
+    """Spelt as it sounds, in one place."""
     found = name
     for written, heard in dice.sample(BY_EAR, len(BY_EAR)):
         spots = [spot.start() for spot in re.finditer(written, name) if spot.start() > 0]

@@ -6,7 +6,7 @@ from typing import Any
 
 import everything
 import pytest
-from measuring import Entry, entry, table
+from measuring import Entry, entry, paired_entry, table
 
 ROOT = Path(__file__).resolve().parents[2]
 LATEST = ROOT / "benchmarks" / "results" / "latest.json"
@@ -75,6 +75,11 @@ def test_a_target_of_the_interval_says_so() -> None:
     assert "≤ 1.02, the whole interval" in table.markdown([strict])
 
 
+def test_a_single_reading_has_no_interval() -> None:
+    assert "| 0.900 (0.850 to 0.950) |" in table.markdown([row()])
+    assert "| 0.900 |" in table.markdown([row(spread=(0.9, 0.9))])
+
+
 def test_every_kind_of_target_is_drawn(tmp_path: Path) -> None:
     kinds = [row(), row("text_small", target=20, target_of="ours"), row("x", target_of="spread")]
     table.plot(kinds, tmp_path / "overview.svg")
@@ -110,6 +115,24 @@ def test_an_entry_is_the_ratio_of_medians_with_its_interval() -> None:
     assert made.holds
 
 
+def test_what_both_ways_gave_for_the_same_items_is_drawn_together() -> None:
+    baseline = [0.1, 0.9, 0.2, 0.8, 0.3, 0.7] * 20
+    ours = [2 * value for value in baseline]
+    made = paired_entry("x", ours, baseline, "share", 2.0, "spread")
+    # Drawn apart, the ratio of the means would differ from draw to draw.
+    assert (made.ratio, made.spread, made.holds) == (2.0, (2.0, 2.0), True)
+
+
+def test_an_interval_over_groups_is_wider_where_a_group_is_alike() -> None:
+    baseline = [1.0] * 300
+    groups = [number // 10 for number in range(300)]
+    ours = [float(group % 2 + 1) for group in groups]
+    alone = paired_entry("x", ours, baseline, "share", 1.0)
+    together = paired_entry("x", ours, baseline, "share", 1.0, groups=groups)
+    assert alone.ratio == together.ratio == 1.5
+    assert together.spread[0] < alone.spread[0] < alone.spread[1] < together.spread[1]
+
+
 def test_results_are_written_to_every_place(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"# One\n{table.BEGIN}\n{table.END}\n")
@@ -123,6 +146,9 @@ def test_results_are_written_to_every_place(tmp_path: Path) -> None:
     for text in (readme.read_text(), page):
         assert table.markdown(rows) in text
     assert "Not measured: growth, which ended with 1." in page
+    for text in (readme.read_text(), page):
+        without = text.partition("Without a row: ")[2].partition("\n")[0]
+        assert "`growth_page`" in without and "`describer`" not in without
     assert "<svg" in (tmp_path / "overview.svg").read_text()
 
 
