@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from measuring import FULL, arguments, entry, figures, machine, ratio, report, versions
+from tritonclient import grpc
 from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 
@@ -146,6 +147,8 @@ def main() -> None:
                 categories=["Patterns"],
             )
 
+        with grpc.InferenceServerClient(server.address) as asking:
+            served_by = asking.get_server_metadata().version
         baseline = Baseline(server.address, inputs)
         ways: dict[str, Callable[[int], list[float]]] = {
             "tritonclient": baseline,
@@ -185,7 +188,10 @@ def main() -> None:
 
     results = {
         "machine": where,
-        "versions": versions(("tritonclient", "grpcio", "json-repair", "numpy")),
+        "versions": {
+            **versions(("tritonclient", "grpcio", "json-repair", "numpy")),
+            "triton": served_by,
+        },
         "sizes": {
             "concurrency": CONCURRENCY,
             "rounds": ROUNDS,

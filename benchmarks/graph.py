@@ -40,8 +40,9 @@ from measuring.profiling import NoProfile, profiled
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from cli.processes import threads
-from pipeline.graph import message_for
+from pipeline.graph import Sender, message_for
 from pipeline.ingest import Intake
+from pipeline.joins import join_server
 from pipeline.queues import SLOTS, Stage
 from pipeline.records import Business, CatalogueImage, Category, ImageState
 from tests.pictures import green
@@ -364,7 +365,12 @@ def measure(name: str, folder: Path, *, look: bool) -> dict[str, Any]:
                 before = spent(workers[way])
                 rates[way].append(IMAGES / sides[way].run(IMAGES))
                 processor[way].append((spent(workers[way]) - before) / IMAGES)
-        found = {"images_a_second": rates, "processor_ms": processor, "trips": trips(plan)}
+        found = {
+            "servers": servers(site),
+            "images_a_second": rates,
+            "processor_ms": processor,
+            "trips": trips(plan),
+        }
         if look:
             with contextlib.suppress(NoProfile):
                 found["where_ms"] = {
@@ -372,6 +378,16 @@ def measure(name: str, folder: Path, *, look: bool) -> dict[str, Any]:
                     for way, side in sides.items()
                 }
         return found
+
+
+def servers(site: Site) -> str:
+    """The broker, what joins the chords, and what has the rows; each with its version."""
+    found = (
+        Sender(site.app).broker(),
+        join_server(site.settings.result_url),
+        site.stores.directory.version(),
+    )
+    return ", ".join(dict.fromkeys(found))
 
 
 def looked_at(side: Ours | ByHand) -> int:
@@ -442,7 +458,10 @@ def main() -> None:
     ]
     results = {
         "machine": here,
-        "versions": versions(("celery", "kombu", "sqlalchemy", "pydantic")),
+        "versions": {
+            **versions(("celery", "kombu", "sqlalchemy", "pydantic")),
+            **{name: result["servers"] for name, result in found.items()},
+        },
         "sizes": {"rounds": ROUNDS, "images": IMAGES},
         **found,
     }
