@@ -8,7 +8,7 @@ the catalogue.
 
 import hashlib
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -163,8 +163,6 @@ class Backfill:
         The photo that was read last.
     messages:
         That waited in the lane when the broker was asked last.
-    trouble:
-        What was away when it was needed last; empty: nothing is.
     """
 
     def __init__(
@@ -190,15 +188,22 @@ class Backfill:
         self._sleep, self._clock = sleep, clock
         self._listings = Listings(stores)
         self._open: dict[tuple[str, int], Photo] = {}
-        self._to_ask: deque[tuple[str, int]] = deque()
+        # What was last read of each of them, the longest not asked for first.
+        self._answers: OrderedDict[tuple[str, int], object] = OrderedDict()
         self.at_hand: Photo | None = None
         self._room = 0
         self._looked_at = 0.0
         self._moved_at = clock()
-        self._seen: object = None
+        # Why the last look failed, and why the photo at hand could not be taken in.
+        self._not_seen: JustLensError | None = None
+        self._not_taken: JustLensError | None = None
         self.handed_over = 0
         self.messages = 0
-        self.trouble = ""
+
+    @property
+    def trouble(self) -> str:
+        """What is waited for that was away when it was needed last; empty: nothing is."""
+        return str(self._not_seen or self._not_taken or "")
 
     @property
     def in_flight(self) -> int:
@@ -229,9 +234,10 @@ class Backfill:
             self.at_hand = photo
             while (outcomes := self._hand_over(photo)) is None:
                 yield self._look(POLL)
-            if self._clock() - self._looked_at > LOOK_EVERY:
+            is_due = self._clock() - self._looked_at > LOOK_EVERY
+            if is_due:
                 outcomes += self._look()
-            if outcomes:
+            if is_due or outcomes:
                 yield outcomes
         while wait and self._open:
             yield self._look(POLL)
@@ -243,6 +249,7 @@ class Backfill:
         """What has ended by it; None: there is no room yet, or something is away."""
         if photo.wrong:
             return [Outcome(photo, "refused", photo.wrong)]
+        self._not_taken = None
         if not self._has_room():
             return None
         try:
@@ -250,7 +257,8 @@ class Backfill:
                 self._listings.write(photo.listing)
             receipt = self._take(photo)
         except AWAY as error:
-            self._is_away(error)
+            self._not_taken = error
+            self._is_away()
             return None
         except (PermanentError, OSError, ValueError) as error:
             reason = explain(error) if isinstance(error, ValidationError) else str(error)
@@ -264,7 +272,7 @@ class Backfill:
         self._open[photo.key] = photo
         if earlier is not None:
             return [Outcome(earlier, "repeated")]
-        self._to_ask.append(photo.key)
+        self._answers[photo.key] = None
         return []
 
     def _take(self, photo: Photo) -> Receipt:
@@ -292,57 +300,61 @@ class Backfill:
         """Ask how much room there is, and which photos have ended."""
         self._sleep(pause)
         self._looked_at = self._clock()
+        outcomes: list[Outcome] = []
+        before = self.messages
         try:
             self.messages = self._waiting()
-            outcomes = self._ended()
+            self._ask(outcomes)
         except AWAY as error:
-            self._is_away(error)
-            return []
-        self.trouble = ""
+            self._not_seen = error
+            self._is_away()
+            return outcomes
+        self._not_seen = None
+        if self.messages != before:
+            self._has_moved()
         self._room = self._most - self.messages // MOST_MESSAGES
         self._give_up_at(self._looked_at)
         return outcomes
 
-    def _ended(self) -> list[Outcome]:
-        """Those among the longest not asked for; more of them while most have ended."""
-        outcomes: list[Outcome] = []
-        seen: list[object] = [self.messages]
-        left = len(self._to_ask)
+    def _ask(self, outcomes: list[Outcome]) -> None:
+        """Add those that have ended among the longest not asked for; more while most have.
+
+        What was added stays so where a later read raises.
+        """
+        left = len(self._answers)
         while left > 0:
-            asked = list(islice(self._to_ask, AT_ONCE))
+            asked = list(islice(self._answers, AT_ONCE))
             rows = self._documents.images_of(asked)
             left -= len(asked)
             before = len(outcomes)
             for key in asked:
-                self._to_ask.popleft()
                 row = rows.get(key)
+                earlier = self._answers.pop(key)
                 if row is None or row.state in ENDED:
                     state, failure = (row.state.value, row.failure) if row else ("deleted", "")
                     outcomes.append(Outcome(self._open.pop(key), state, failure))
-                else:
-                    self._to_ask.append(key)
-                    seen.append((key, row.stage, row.moved_at))
+                    self._has_moved()
+                    continue
+                answer = row.stage, row.moved_at
+                self._answers[key] = answer
+                if answer != earlier:
+                    self._has_moved()
             if 2 * (len(outcomes) - before) < len(asked):
                 break
-        if outcomes or seen != self._seen:
-            self._has_moved()
-        self._seen = seen
-        return outcomes
 
     def _has_moved(self) -> None:
         self._moved_at = self._clock()
 
-    def _is_away(self, error: JustLensError) -> None:
-        self.trouble = str(error)
+    def _is_away(self) -> None:
         # What has been sent meanwhile is not known: nothing more before the broker was asked.
         self._room = 0
-        self._give_up_at(self._clock(), error)
+        self._give_up_at(self._clock())
 
-    def _give_up_at(self, now: float, error: JustLensError | None = None) -> None:
+    def _give_up_at(self, now: float) -> None:
         patience = PATIENCE[self._lane]
         if now - self._moved_at <= patience:
             return
-        if error is not None:
+        if error := self._not_seen or self._not_taken:
             raise error
         raise JustLensError(
             f"nothing has moved for {patience:.0f} s: are the workers running? "

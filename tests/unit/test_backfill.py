@@ -1,20 +1,22 @@
 """A catalogue of any length is handed over no faster than it is worked off."""
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline import backfill as backfill_module
 from pipeline.backfill import Backfill, Listing, Outcome, Photo
-from pipeline.errors import BrokerUnavailable, JustLensError
+from pipeline.errors import BrokerUnavailable, DiskFull, JustLensError, StoreUnavailable
 from pipeline.ingest import Intake
 from pipeline.queues import Lane, Stage
 from pipeline.records import Business, CatalogueImage, Category, Contract, ImageState
 from pipeline.settings import Settings
 from pipeline.stores import Stores, open_stores
+from tests.pictures import encoded, plain
 from tests.shops import Outbox
 
 BARS = Category(catid=2, name="Bars", is_hot=True)
@@ -193,6 +195,124 @@ def test_without_any_progress_it_gives_up_and_says_where_to_look(running: Runnin
     running.pace = 0
     with pytest.raises(JustLensError, match="are the workers running"):
         run(running.backfill(), photos(9))
+
+
+def test_more_photos_than_one_look_asks_for_do_not_look_like_progress(
+    running: Running, impatient: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill_module, "AT_ONCE", 4)
+    running.pace = 0
+    with pytest.raises(JustLensError, match="are the workers running"):
+        for _ in running.backfill(in_flight=20).take_in(photos(11)):
+            assert running.now < 2 * impatient
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_photo_that_only_moves_on_is_progress(running: Running) -> None:
+    running.pace = 0
+    ended = running.backfill().take_in(photos(3))
+    for stage in (Stage.UPDATE, Stage.TAG, Stage.SCORE):
+        for _ in range(30):
+            assert next(ended) == []
+        running.stores.documents.update_image("shop", 2, 1, {"stage": stage})
+    with pytest.raises(JustLensError, match="are the workers running"):
+        list(ended)
+
+
+class Outage:
+    """Calls that raise an error for as long as there is one."""
+
+    def __init__(self, real: Callable[..., Any]) -> None:
+        self._real = real
+        self.error: StoreUnavailable | None = None
+        self.calls_before = 0
+
+    def __call__(self, *given: Any) -> Any:
+        if self.error and self.calls_before <= 0:
+            raise self.error
+        self.calls_before -= 1
+        return self._real(*given)
+
+
+@pytest.fixture
+def reading(running: Running, monkeypatch: pytest.MonkeyPatch) -> Outage:
+    """Of what is read of photos, two at once."""
+    documents = running.stores.documents
+    monkeypatch.setattr(backfill_module, "AT_ONCE", 2)
+    monkeypatch.setattr(documents, "images_of", outage := Outage(documents.images_of))
+    return outage
+
+
+def test_what_was_read_before_a_store_went_away_is_told(running: Running, reading: Outage) -> None:
+    running.parked = {1}
+    backfill = running.backfill(in_flight=10)
+    ended = backfill.take_in(photos(9))
+    reading.error, reading.calls_before = StoreUnavailable("no one is there"), 1
+    assert [(one.photo.product_id, one.state) for one in next(ended)] == [
+        (1, "failed"),
+        (2, "done"),
+    ]
+    assert (backfill.mark, backfill.trouble) == (3, "no one is there")
+    reading.error = None
+    outcomes = [outcome for some in ended for outcome in some]
+    assert [outcome.photo.product_id for outcome in outcomes] == list(range(3, 10))
+    assert backfill.trouble == ""
+
+
+@pytest.fixture
+def writing(running: Running, monkeypatch: pytest.MonkeyPatch) -> Outage:
+    """Of photos' bytes."""
+    objects = running.stores.objects
+    monkeypatch.setattr(objects, "put", outage := Outage(objects.put))
+    return outage
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    """A photo."""
+    path = tmp_path / "photo.png"
+    path.write_bytes(encoded(plain()))
+    return str(path)
+
+
+def test_a_store_that_only_takes_nothing_in_is_told_while_it_is_waited_for(
+    running: Running, writing: Outage, file: str
+) -> None:
+    writing.error = DiskFull("no space left")
+    backfill = running.backfill()
+    ended = backfill.take_in(photo(number, address=file) for number in range(1, 4))
+    for _ in range(5):
+        assert next(ended) == []
+        assert backfill.trouble == "no space left"
+    # With no room in the lane, that is what is waited for.
+    running.foreign = 100
+    for _ in range(2):
+        next(ended)
+    assert backfill.trouble == ""
+    running.foreign, writing.error = 0, None
+    assert [outcome.state for some in ended for outcome in some] == ["done"] * 3
+    assert backfill.trouble == ""
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_store_that_takes_nothing_in_for_too_long_is_the_error_in_the_end(
+    running: Running, writing: Outage, file: str
+) -> None:
+    writing.error = DiskFull("no space left")
+    with pytest.raises(DiskFull):
+        run(running.backfill(), [photo(1, address=file)])
+
+
+def test_it_tells_how_it_stands_once_a_second_even_while_nothing_ends(running: Running) -> None:
+    running.pace = 0
+
+    def slowly() -> Iterator[Photo]:
+        for one in photos(20):
+            running.now += 0.3
+            yield one
+
+    told = [running.now for _ in running.backfill(in_flight=1_000).take_in(slowly(), wait=False)]
+    assert len(told) == 5
 
 
 def test_the_same_call_again_sends_nothing_twice(running: Running) -> None:
