@@ -5,6 +5,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,7 @@ from cli.ingest_progress import Standing, telling
 from cli.intake import categories_from, running_system
 from cli.output import out, print_json
 from pipeline.backfill import Backfill, Listing, Outcome, Photo
-from pipeline.errors import JustLensError
+from pipeline.errors import JustLensError, StoreUnavailable
 from pipeline.graph import Sender
 from pipeline.ingest import Intake
 from pipeline.numbers import file_number
@@ -55,6 +56,11 @@ class Bookmark:
     def write(self, place: Place | None) -> None:
         """All rows before the place have ended; None: so have all others."""
         self._documents.save_value(self._name, asdict(place) if place else None)
+
+    def note(self, place: Place | None) -> None:
+        """Write it, or leave it: a store that is away is waited for by whoever needs it."""
+        with suppress(StoreUnavailable):
+            self.write(place)
 
 
 class RefusedRows:
@@ -164,10 +170,10 @@ class Ingest:
                         _standing(so_far, backfill, read + _rows_left(file, start, backfill, read))
                     )
                     if time.monotonic() - noted_at > NOTE_EVERY:
-                        bookmark.write(backfill.mark or start)
+                        bookmark.note(backfill.mark or start)
                         noted_at = time.monotonic()
         except BaseException:
-            bookmark.write(backfill.mark or start)
+            bookmark.note(backfill.mark or start)
             raise
         finally:
             rows.close()
@@ -253,6 +259,7 @@ def _named(photo: Photo) -> dict[str, object]:
 def ingest(
     sources: Sequence[Path],
     *,
+    catalogue: Path | None,
     docid: str,
     name: str,
     categories: Sequence[str],
@@ -265,7 +272,11 @@ def ingest(
     json_output: bool,
 ) -> None:
     """Take photos in; exit status 1 when one of them was refused or parked."""
+    if not sources and catalogue is None:
+        raise JustLensError("name photos, folders of photos or CSV files, or a CSV file by --csv")
     files = [CatalogueFile(source) for source in sources if _is_csv(source)]
+    if catalogue is not None:
+        files.append(CatalogueFile(catalogue))
     listing = Listing(docid, name, tuple(categories_from(categories)))
     photos = read_photos([source for source in sources if not _is_csv(source)], listing)
     if not photos and not files:

@@ -63,17 +63,21 @@ def up(
 
 @app.command(
     epilog="Examples: `justlens ingest photos/ --docid shop-1 --name 'Corner Cafe' "
-    "--category 'Coffee Shops'` - `justlens ingest catalogue.csv` - "
+    "--category 'Coffee Shops'` - `justlens ingest --csv catalogue.csv` - "
     "`justlens ingest catalogue.csv --in-flight 500 --no-wait`"
 )
 def ingest(
     sources: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             help="Photos, folders of photos, or CSV files with the columns docid, product_id, "
             "product_url (an address or a file), business_name, categories (separated by `|`)."
         ),
-    ],
+    ] = None,
+    catalogue: Annotated[
+        Path | None,
+        typer.Option("--csv", help="Such a CSV file, whatever its name ends in."),
+    ] = None,
     docid: Annotated[str, typer.Option(help="The business that photos belong to.")] = "",
     name: Annotated[str, typer.Option(help="Its name.")] = "",
     category: Annotated[
@@ -114,7 +118,8 @@ def ingest(
     from cli.ingest import ingest
 
     ingest(
-        sources,
+        sources or [],
+        catalogue=catalogue,
         docid=docid,
         name=name,
         categories=category or [],
