@@ -46,8 +46,8 @@ def test_a_killed_ingest_goes_on_where_it_was_and_never_holds_more_than_its_boun
     site.until(lambda: site.app.control.ping(timeout=1), "the worker answers")
     depths = []
 
-    def ingest(name: str) -> Command:
-        command = ["justlens", "ingest", str(path), "--in-flight", str(MOST), "--json"]
+    def ingest(name: str, *catalogue: str) -> Command:
+        command = ["justlens", "ingest", *catalogue, "--in-flight", str(MOST), "--json"]
         process = Command(justlens, command, site.environment, site.folder / f"{name}.log")
         site.processes.append(process)
         return process
@@ -63,11 +63,11 @@ def test_a_killed_ingest_goes_on_where_it_was_and_never_holds_more_than_its_boun
         values = site.stores.documents.every_value()
         return [value for value in values if value[0].startswith("ingest.")]
 
-    killed = ingest("killed")
+    killed = ingest("killed", str(path))
     site.until(lambda: at_least(15) and is_noted(), "some are done, and that is noted")
     killed.kill()
     killed.wait()
-    again = ingest("again")
+    again = ingest("again", "--csv", str(path))
     site.until(lambda: at_least(ROWS), "all are done")
     assert again.wait(60) == 1
     running.release()
