@@ -2,10 +2,11 @@
 
 `justlens ingest` hands a CSV file over in the bulk lane of `justlens up` on the embedded profile,
 with models that cost nothing, while photos are uploaded one after another over HTTP. Memory: that
-of the ingest in the last third of the run to that in the first, after its first rows; the slope has
-its interval. Bound: most messages that waited in the lane, looked at all the while. Uploads:
-seconds until one is through during the backfill, to those on the same system without, before and
-after, and one batch more: as long as the backfill takes for as many images as a batch holds.
+of the ingest in the last third of the run to that in the first, after its first rows; and what it
+grows by for each photo, by its slope with its interval, to what is allowed. Bound: most messages
+that waited in the lane, looked at all the while. Uploads: seconds until one is through during the
+backfill, the median to that on the same system without, before and after, and one batch more: as
+long as the backfill takes for as many images as a batch holds.
 """
 
 import contextlib
@@ -48,6 +49,8 @@ IN_FLIGHT = 200
 UPLOADS_IDLE = 10
 # Rows that end before the first figures count: by then the ingest has imported all it needs.
 WARM_ROWS = ROWS // 5
+# Most that the ingest may grow by for each photo. A short run is still warming up: by 0.2 to 0.5.
+GROWTH_KIB = 1.0
 LOOK_EVERY_S = 0.2
 LIMIT_S = 3600 if FULL else 400
 PER_BUSINESS = 20
@@ -170,7 +173,16 @@ def backfill(system: System, path: Path) -> tuple[dict[str, Any], Seen, list[flo
         answer = ingest.stdout.read()
         ended.set()
         looker.join()
-    return json.loads(answer), seen, uploads
+    return whole(answer, ingest.returncode), seen, uploads
+
+
+def whole(answer: bytes, status: int) -> dict[str, Any]:
+    """The report of an ingest; raises `SystemExit` unless every row is done."""
+    told: dict[str, Any] = json.loads(answer or "{}")
+    if status or told.get("done") != ROWS:
+        told["failures"] = told.get("failures", [])[:3]
+        raise SystemExit(f"error: the ingest ended with {status}: {told}")
+    return told
 
 
 def slope(at: np.ndarray, values: np.ndarray) -> dict[str, float]:
@@ -185,6 +197,24 @@ def slope(at: np.ndarray, values: np.ndarray) -> dict[str, float]:
         "low": round(float(fit.slope) - half, 3),
         "high": round(float(fit.slope) + half, 3),
     }
+
+
+def growth(slope: dict[str, float], rate: float) -> Entry:
+    """What memory grows by for a photo, where so many end in a second, to what is allowed."""
+    kib, low, high = (
+        round(1024 * slope[name] / (60 * rate), 3) for name in ("mib_a_minute", "low", "high")
+    )
+    return Entry(
+        "backfill_memory_slope",
+        kib,
+        GROWTH_KIB,
+        round(kib / GROWTH_KIB, 3),
+        (round(low / GROWTH_KIB, 3), round(high / GROWTH_KIB, 3)),
+        "KiB a photo",
+        "lower",
+        1.0,
+        "spread",
+    )
 
 
 def draw(seen: Seen, path: Path) -> None:
@@ -225,6 +255,7 @@ def main() -> None:
     third = len(resident) // 3
     most = max(seen.messages)
     kept = round(most / IN_FLIGHT, 3)
+    memory = slope(at, resident)
     entries = [
         entry(
             "backfill_memory",
@@ -234,6 +265,7 @@ def main() -> None:
             "lower",
             1.05,
         ),
+        growth(memory, rate),
         Entry("backfill_in_flight", most, IN_FLIGHT, kept, (kept, kept), "messages", "lower", 1.0),
         entry(
             "backfill_upload_delay",
@@ -257,7 +289,7 @@ def main() -> None:
         "ingest": {name: told.get(name) for name in ("done", "failed", "refused", "seconds")},
         "images_per_second": round(rate, 1),
         "most_messages": most,
-        "resident_slope": slope(at, resident),
+        "resident_slope": memory,
         "upload_idle": figures(idle),
         "upload_during": figures(during),
         "batch_seconds": round(batch, 3),
@@ -265,7 +297,6 @@ def main() -> None:
     }
     if options.plots:
         draw(seen, options.plots / "backfill.svg")
-    memory = results["resident_slope"]
     report(
         "backfill",
         results,

@@ -40,6 +40,7 @@ MEANING = {
     "queries_by_hand": "hand-written queries taken for the right category vs the best simple way",
     "ranking_ndcg": "ranking quality on the hold-out vs ConSE as published",
     "backfill_memory": "memory of a backfill, end vs beginning",
+    "backfill_memory_slope": "what it grows by for each photo vs what is allowed",
     "backfill_in_flight": "most messages of a backfill that waited vs the bound",
     "backfill_upload_delay": "an upload beside a backfill vs an idle system's and one batch",
     "enhance_cpu_plain": "enhancing on a CPU vs a plain basicsr loop",

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import backfill
 import everything
+import numpy as np
 import pytest
 from measuring import Entry, entry, paired_entry, table
 
@@ -225,3 +227,31 @@ def test_no_table_is_written_from_a_part(tmp_path: Path, monkeypatch: pytest.Mon
     scripted(tmp_path, monkeypatch, ["fine", "good"])
     assert everything.main(["--only", "good"]) == 0
     assert not (tmp_path / "latest.json").exists()
+
+
+@pytest.mark.parametrize(("leak_kib", "holds"), [(0.3, True), (2.0, False), (4.0, False)])
+def test_a_small_leak_of_a_backfill_is_seen_in_a_short_run(leak_kib: float, holds: bool) -> None:
+    rate = 40.0
+    at = np.arange(15.0, 75.0, backfill.LOOK_EVERY_S)
+    noise = np.random.default_rng(0).normal(0, 0.1, len(at))
+    found = backfill.growth(backfill.slope(at, 140 + at * rate * leak_kib / 1024 + noise), rate)
+    assert found.holds is holds
+    assert found.spread[0] < leak_kib / backfill.GROWTH_KIB < found.spread[1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (f'{{"done": {backfill.ROWS - 1}, "failed": 1}}', 1),
+        (f'{{"done": {backfill.ROWS - 1}, "in_flight": 1}}', 0),
+        ("", -9),
+    ],
+)
+def test_a_backfill_that_is_not_all_done_is_no_measurement(answer: str, status: int) -> None:
+    with pytest.raises(SystemExit, match="error"):
+        backfill.whole(answer.encode(), status)
+
+
+def test_a_backfill_that_is_all_done_is_one() -> None:
+    told = {"done": backfill.ROWS, "seconds": 70.0}
+    assert backfill.whole(json.dumps(told).encode(), 0) == told
