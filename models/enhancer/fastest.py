@@ -1,10 +1,11 @@
 """Which runtime, and which memory layout in it, runs a network fastest on this machine's CPU.
 
 It depends on the processor, on the versions and on the network, so it is measured: once, for a
-fraction of a second or a few, and kept beside the weights. Where other programs take the processor
-meanwhile, a runtime whose threads share each layer seems slower than it is, since they wait for one
-another: that is not kept, and the next start measures again. Reduced precision is not in the
-choice: bfloat16 is several times slower on most CPUs, and its results are others.
+fraction of a second or a few, and kept beside the weights. Where other work takes the processor
+meanwhile, be it another program's or this one's, a runtime whose threads share each layer seems
+slower than it is, since they wait for one another: that is not kept, and the next start measures
+again. Reduced precision is not in the choice: bfloat16 is several times slower on most CPUs, and
+its results are others.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -36,10 +38,11 @@ TILE = (64, 64)
 TILE_BESIDE_NCNN = (210, 300)
 """ncnn is at its best with tiles that a processor's cache holds, which those of photos are not."""
 ROUNDS = 3
-UNDISTURBED = 0.9
-"""Of the time that threads could have had on a processor, what they have where they are alone."""
+QUIET = 0.1
+"""Share of a round for which a thread waits for a processor at most where nobody else needs it."""
 LONG_ENOUGH = 0.1
 """Seconds of a round; the share of shorter ones says nothing."""
+THREADS = Path("/proc/self/task")
 
 
 Candidates = dict[str, Callable[[], Runtime]]
@@ -108,22 +111,39 @@ def measure(candidates: Candidates, scale: int, threads: int) -> Measured:
     tile = np.random.default_rng(0).integers(0, 256, (1, *shape, 3), dtype=np.uint8)
     tiles = [tile] * count
     seconds = dict.fromkeys(candidates, float("inf"))
-    shares = dict.fromkeys(candidates, 0.0)
+    waiting = dict.fromkeys(candidates, float("inf"))
     for number in range(ROUNDS + 1):
         for name, make in candidates.items():
             # torch's share the network, which is brought into the layout that is timed.
             runtime = make()
-            began, had = time.perf_counter(), time.process_time()
+            before, began = waits(), time.perf_counter()
             for _ in runtime.enlarge(tiles, scale):
                 pass
-            took, had = time.perf_counter() - began, time.process_time() - had
+            took = time.perf_counter() - began
+            waited = [now - before.get(thread, 0.0) for thread, now in waits().items()]
             if number:
                 seconds[name] = min(seconds[name], took)
-                shares[name] = max(shares[name], had / (threads * took))
+                waiting[name] = min(waiting[name], max(waited, default=0.0) / took)
     is_disturbed = threads > 1 and any(
-        seconds[name] > LONG_ENOUGH and shares[name] < UNDISTURBED for name in candidates
+        seconds[name] > LONG_ENOUGH and waiting[name] > QUIET for name in candidates
     )
     return Measured(seconds, is_disturbed)
+
+
+def waits() -> dict[str, float]:
+    """For how long each thread of this process was ready and had no processor, seconds so far.
+
+    What they computed would not tell: other work in this process adds to it, and on many cores
+    threads often have nothing to compute. Where the system does not say it, nothing is found.
+    """
+    found = {}
+    with suppress(FileNotFoundError):
+        for thread in os.listdir(THREADS):
+            # One that has ended meanwhile has no file.
+            with suppress(FileNotFoundError, ProcessLookupError):
+                schedstat = (THREADS / thread / "schedstat").read_text()
+                found[thread] = int(schedstat.split()[1]) / 1e9
+    return found
 
 
 def _processor() -> str:

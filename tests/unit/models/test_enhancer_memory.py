@@ -1,8 +1,12 @@
 """An image of any size within the memory there is."""
 
+import hashlib
 import json
+import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -167,41 +171,74 @@ def test_the_fastest_runtime_is_measured_once_and_kept(tmp_path: Path, monkeypat
 
 
 class Computes(Runtime):
-    """Takes seconds of which a processor computes a share, in each of two threads."""
+    """Takes seconds, for a share of which one of its threads waits for a processor."""
 
-    def __init__(self, clock: "Clock", seconds: float, share: float) -> None:
-        self.clock, self.seconds, self.share = clock, seconds, share
+    def __init__(self, clock: "Clock", seconds: float, waiting: float) -> None:
+        self.clock, self.seconds, self.waiting = clock, seconds, waiting
 
     def enlarge(self, passes, scale):
         self.clock.now += self.seconds
-        self.clock.computed += 2 * self.seconds * self.share
+        self.clock.waited += self.seconds * self.waiting
         yield from passes
 
 
 class Clock:
-    now = computed = 0.0
+    now = waited = 0.0
 
     def perf_counter(self) -> float:
         return self.now
 
-    def process_time(self) -> float:
-        return self.computed
+    def waits(self) -> dict[str, float]:
+        return {"one that waited earlier": 5.0, "one that computes": self.waited}
 
 
 @pytest.mark.parametrize(
-    ("seconds", "share", "threads", "disturbed"),
-    [(0.5, 0.98, 2, False), (0.5, 0.7, 2, True), (0.05, 0.7, 2, False), (0.5, 0.7, 1, False)],
+    ("seconds", "waiting", "threads", "disturbed"),
+    [(0.5, 0.02, 2, False), (0.5, 0.3, 2, True), (0.05, 0.3, 2, False), (0.5, 0.3, 1, False)],
     ids=["alone", "beside others", "too short to tell", "a thread that waits for no other"],
 )
 def test_a_measurement_tells_whether_others_took_the_processor(
-    monkeypatch, seconds: float, share: float, threads: int, disturbed: bool
+    monkeypatch, seconds: float, waiting: float, threads: int, disturbed: bool
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(fastest, "time", clock)
-    slow, fast = Computes(clock, 0.6, 1.0), Computes(clock, seconds, share * threads / 2)
+    monkeypatch.setattr(fastest, "waits", clock.waits)
+    slow, fast = Computes(clock, 0.6, 0.0), Computes(clock, seconds, waiting)
     found = fastest.measure({"slow": lambda: slow, "fast": lambda: fast}, 4, threads)
     assert found.is_disturbed == disturbed
     assert found.seconds == pytest.approx({"slow": 0.6, "fast": seconds})
+
+
+class BesideOtherThreads(Runtime):
+    """Computes for a while, as another thread of this process does on each processor."""
+
+    def enlarge(self, passes, scale):
+        block, done = bytes(2**20), threading.Event()
+
+        def compute(processor: int) -> None:
+            os.sched_setaffinity(0, {processor})
+            while not done.is_set():
+                # Which it does without the interpreter.
+                hashlib.sha256(block)
+
+        processors = os.sched_getaffinity(0)
+        others = [threading.Thread(target=compute, args=(one,)) for one in processors]
+        for other in others:
+            other.start()
+        began = time.perf_counter()
+        while time.perf_counter() - began < 1.5 * fastest.LONG_ENOUGH:
+            hashlib.sha256(block)
+        done.set()
+        for other in others:
+            other.join()
+        yield from passes
+
+
+def test_work_of_other_threads_of_this_process_disturbs_a_measurement() -> None:
+    found = fastest.measure(
+        {"one": BesideOtherThreads}, 4, threads=len(os.sched_getaffinity(0)) + 1
+    )
+    assert found.is_disturbed
 
 
 def test_what_was_measured_beside_others_is_measured_again(tmp_path: Path, monkeypatch) -> None:
