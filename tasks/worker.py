@@ -101,8 +101,12 @@ def preload(sender: Any, **_: Any) -> None:
 
     def load() -> None:
         for kind in kinds:
-            with MODEL_LOAD_SECONDS.labels(kind).time():
-                runtime().model(kind).load()
+            try:
+                with MODEL_LOAD_SECONDS.labels(kind).time():
+                    runtime().model(kind).load()
+            except Exception:
+                # Whatever it is, the first message that needs the model meets it, too.
+                log.exception("the model %s is not loaded", kind)
         # What is there now stays for good: a full collection that walked through all of it would
         # stop every slot for a fifth of a second.
         gc.collect()
