@@ -216,7 +216,7 @@ def stage_times(
             cpu_seconds=cpu,
             serial_cpu_seconds=alone,
             wait_seconds=max(0.0, seconds - cpu - alone),
-            scv=_scv(figures.buckets("justlens_stage_seconds", **labels), seconds),
+            scv=_scv(figures.buckets("justlens_stage_seconds", **labels)),
             batch=(batches or {}).get(stage, 1),
         )
     return found
@@ -243,7 +243,7 @@ def _outside_slots(figures: Figures) -> dict[Stage, float]:
     return shared
 
 
-def _scv(buckets: Mapping[float, float], mean: float) -> float:
+def _scv(buckets: Mapping[float, float]) -> float:
     """From a cumulative histogram, each observation taken for the middle of its bucket."""
     counted, lower, squares, sums = 0.0, 0.0, 0.0, 0.0
     for bound, upto in buckets.items():
