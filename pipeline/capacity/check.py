@@ -65,8 +65,7 @@ def check(
         if pool in POOLS
     )
     load = Load(uploads, max(0.0, min(plan.demand.bulk, room - uploads)))
-    workers = simulated(plan, times, figures)
-    seen = simulate(times.stages, workers, load, images=images, seed=seed)
+    seen = simulate(*simulated(plan, times, figures), load, images=images, seed=seed)
     rows = []
     for pool, stages in POOLS.items():
         planned = plan.pools[pool]

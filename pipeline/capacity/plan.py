@@ -233,9 +233,16 @@ def make(
     return Plan(demand, pools, nodes, today, by_hour, by_month, hours)
 
 
-def simulated(plan: Plan, times: ServiceTimes, figures: Figures) -> list[Workers]:
-    """The workers of a plan, for ``simulation``."""
-    return [
+def simulated(
+    plan: Plan, times: ServiceTimes, figures: Figures
+) -> tuple[dict[Stage, StageTime], list[Workers]]:
+    """What the stages take on the machines of a plan, and its workers, for ``simulation``."""
+    there = {
+        stage: _faster(times.stages[stage], figures.machines[plan.pools[pool].machine].speed)
+        for pool, stages in POOLS.items()
+        for stage in stages
+    }
+    return there, [
         Workers(
             stages,
             slots(figures.workers[pool], pool),

@@ -257,6 +257,27 @@ def test_a_simulation_lets_as_much_through_as_the_plan_says() -> None:
         assert row.low <= row.simulated <= row.high
 
 
+@pytest.mark.parametrize("speed", [0.5, 2.0])
+def test_a_simulation_has_the_machines_of_the_plan(speed: float) -> None:
+    """Cores that are twice as fast do twice as much in the same time, there as well."""
+    demand = Demand(images_per_day=200_000)
+    stages = {
+        stage: time.model_copy(
+            update={
+                "cpu_seconds": speed * time.cpu_seconds,
+                "serial_cpu_seconds": speed * time.serial_cpu_seconds,
+            }
+        )
+        for stage, time in TIMES.stages.items()
+    }
+    times, figures = (
+        TIMES.model_copy(update={"stages": stages}),
+        changed("machines.cpu", speed=speed),
+    )
+    seen = check(make(demand, times, figures, Goal()), times, figures, images=100)
+    assert seen == check(planned(demand), TIMES, FIGURES, images=100)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "says"),
     [
