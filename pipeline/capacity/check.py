@@ -72,14 +72,17 @@ def check(
         visits = len(stages)
         found = held_up(planned.station, visits * load.interactive, visits * load.bulk)
         for lane, mean in ((Lane.INTERACTIVE, found.interactive), (Lane.BULK, found.bulk)):
-            waits = [wait for stage in stages for wait in seen.waits.get((stage, lane), ())]
+            waits = seen.held_up(lane, *stages)
             if len(waits) >= PARTS:
                 rows.append(Checked(pool, lane, mean, *_interval(waits)))
     return Check(seen.images, seen.rate, load.interactive + load.bulk, rows)
 
 
 def _interval(waits: Sequence[float]) -> tuple[float, float, float]:
-    """The mean, and its interval by the means of parts, which hang on each other less."""
+    """The mean, and its interval by the means of parts in order of arrival (batch means).
+
+    Waits one after the other are alike; parts of many of them hardly depend on each other.
+    """
     size = len(waits) // PARTS
     means = [statistics.fmean(waits[part * size : (part + 1) * size]) for part in range(PARTS)]
     mean = statistics.fmean(means)

@@ -80,21 +80,25 @@ class Outcome:
         images: that were counted.
         seconds: that it took, of simulated time.
         rates: images a second in each of equal parts of that time.
-        waits: seconds that each message of a stage and lane was held up: for a slot, a core, a
-            forward pass, those of others in its batch.
+        waits: when each message arrived, its stage and lane, and the seconds that it was held up:
+            for a slot, a core, a forward pass, those of others in its batch. In order of arrival.
         busy: of the machine's cores, a share; 0 where there is none that all share.
     """
 
     images: int = 0
     seconds: float = 0.0
     rates: list[float] = field(default_factory=list)
-    waits: dict[tuple[Stage, Lane], list[float]] = field(default_factory=dict)
+    waits: list[tuple[float, Stage, Lane, float]] = field(default_factory=list)
     busy: float = 0.0
 
     @property
     def rate(self) -> float:
         """Images a second."""
         return self.images / self.seconds if self.seconds else 0.0
+
+    def held_up(self, lane: Lane, *stages: Stage) -> list[float]:
+        """Seconds of each message of these stages, in order of arrival."""
+        return [wait for _, stage, of, wait in self.waits if of is lane and stage in stages]
 
 
 class _Process:
@@ -308,17 +312,13 @@ def _outcome(run: _Simulation, cores: int | None, is_finite: bool) -> Outcome:
     began = 0.0 if is_finite else run.through[int(WARM_UP * len(run.through))]
     counted = [at for at in run.through if at > began]
     bounds = [began + (ended - began) * part / PARTS for part in range(PARTS + 1)]
-    waits: dict[tuple[Stage, Lane], list[float]] = {}
-    for at, stage, lane, waited in run.waits:
-        if at > began:
-            waits.setdefault((stage, lane), []).append(waited)
     computed = sum(piece for at, piece in run.computed if at > began)
     seconds = ended - began
     return Outcome(
         images=len(counted),
         seconds=seconds,
         rates=_rates(counted, bounds),
-        waits=waits,
+        waits=sorted(wait for wait in run.waits if wait[0] > began),
         busy=computed / seconds / cores if cores and seconds else 0.0,
     )
 

@@ -253,8 +253,18 @@ def test_a_simulation_lets_as_much_through_as_the_plan_says() -> None:
     assert seen.arrived == pytest.approx(demand.peak + demand.bulk)
     assert seen.rate == pytest.approx(seen.arrived, rel=0.15)
     assert {row.pool for row in seen.rows} == set(POOLS)
+
+
+def test_waits_of_a_simulation_are_those_of_the_formulas() -> None:
+    """With exponential times on cores the formulas are exact."""
+    stages = dict.fromkeys(Stage, StageTime(cpu_seconds=0.1, scv=1))
+    times, demand = TIMES.model_copy(update={"stages": stages}), Demand(216_000, peak_factor=1)
+    seen = check(make(demand, times, FIGURES, Goal()), times, FIGURES, images=5000)
+    assert {row.pool for row in seen.rows} == set(POOLS)
     for row in seen.rows:
-        assert row.low <= row.simulated <= row.high
+        half = row.high - row.simulated
+        assert half < 0.25 * row.simulated
+        assert row.formula == pytest.approx(row.simulated, abs=2 * half)
 
 
 @pytest.mark.parametrize("speed", [0.5, 2.0])

@@ -3,6 +3,7 @@
 import math
 import statistics
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_waits_are_those_of_exponential_servers(servers: int, rate: float) -> No
     time = StageTime(cpu_seconds=0, wait_seconds=1, scv=1)
     seen = only(time, Workers((Stage.ENHANCE,), servers), load=Load(interactive=rate), images=2500)
     exact = erlang_c(servers, rate) / (servers - rate)
-    low, high = interval(seen.waits[Stage.ENHANCE, Lane.INTERACTIVE])
+    low, high = interval(seen.held_up(Lane.INTERACTIVE, Stage.ENHANCE))
     assert low < exact < high
 
 
@@ -45,8 +46,23 @@ def test_uploads_go_before_the_backfill_as_the_formula_has_it() -> None:
     load = Load(interactive=0.8, bulk=0.6)
     seen = only(time, Workers((Stage.ENHANCE,), 2), load=load, images=2500)
     for lane, exact in zip(Lane, lane_waits(2, 1, 1, 0.8, 0.6), strict=True):
-        low, high = interval(seen.waits[Stage.ENHANCE, lane])
+        low, high = interval(seen.held_up(lane, Stage.ENHANCE))
         assert low < exact < high
+
+
+def test_waits_of_several_stages_stand_in_order_of_arrival() -> None:
+    waiting = {Stage.ENHANCE: 1.0, Stage.UPDATE: 0.1}
+    times = {
+        stage: StageTime(cpu_seconds=0, wait_seconds=waiting.get(stage, 0.0), scv=0)
+        for stage in Stage
+    }
+    workers = [Workers((Stage.ENHANCE,), 1), Workers(REST, 1000)]
+    seen = simulate(times, workers, Load(in_flight=2), images=50)
+    # Each waits in the first stage while the one before it is there, and then no more. Who still
+    # waits at the end is not counted.
+    waits = seen.held_up(Lane.INTERACTIVE, *waiting)
+    assert len(waits) > 50
+    assert [sum(two) for two in pairwise(waits[:-1])] == pytest.approx([0.9] * (len(waits) - 2))
 
 
 def test_the_same_seed_gives_the_same_course_and_another_one_another() -> None:
