@@ -216,7 +216,8 @@ def _money(plans: Mapping[str, Plan], figures: Figures) -> Table:
 
 def _simulated(checked: Check) -> Table:
     title = f"\nsimulated, {checked.images:,} images at the peak"
-    table = _table(title, "lane", "formula", "simulation", "95 % interval")
+    columns = ("mean, formula", "simulated", "95 % interval", "95 of 100, formula", "simulated")
+    table = _table(title, "lane", *columns)
     for row in checked.rows:
         table.add_row(
             row.pool,
@@ -224,8 +225,10 @@ def _simulated(checked: Check) -> Table:
             f"{row.formula:.3f} s",
             f"{row.simulated:.3f} s",
             f"{row.low:.3f} to {row.high:.3f}",
+            "" if row.formula_p95 is None else f"{row.formula_p95:.3f} s",
+            f"{row.simulated_p95:.3f} s",
         )
-    table.add_row("images a second", "both", f"{checked.arrived:.1f}", f"{checked.rate:.1f}", "")
+    table.add_row("images a second", "both", f"{checked.arrived:.1f}", f"{checked.rate:.1f}")
     return table
 
 

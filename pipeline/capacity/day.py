@@ -67,8 +67,7 @@ def _serve(
     """Take out of the queues what their pools can do in one step, uploads first."""
     served = {}
     for pool, stages in POOLS.items():
-        station = stations[pool]
-        able = station.able * STEP
+        able = stations[pool].images_per_second * len(stages) * STEP
         for lane in Lane:
             waits = sum(queues[stage, lane] for stage in stages)
             share = min(1.0, able / waits) if waits else 0.0
@@ -118,7 +117,9 @@ def _note(
     found.through.append(sum(served[Stage.ALT_TEXT, lane] for lane in Lane) / STEP)
     for pool, stages in POOLS.items():
         station = stations[pool]
-        rates = [_visits(served, stages, lane) for lane in Lane]
+        # Not every stage queues for what is scarce.
+        share = station.visits / len(stages)
+        rates = [share * _visits(served, stages, lane) for lane in Lane]
         # Of a pool that works a queue off, which is not in balance, as if it nearly were.
         most = max(0.0, MOST_BALANCED * station.able - rates[0])
         chance = held_up(station, rates[0], min(rates[1], most))

@@ -136,43 +136,39 @@ def worker(
         cores: that it can use, each ``speed`` times as fast as where the times were measured.
         gpus: that it has.
     """
-    times = [_faster(time, speed) for time in stages.values()]
+    times = {stage: _faster(time, speed) for stage, time in stages.items()}
     together = _in_a_pass(stages, slots)
+    own_slots = shared_out(slots, [stage.value for stage in stages])
+    slowest = max(times, key=lambda stage: times[stage].serial_cpu_seconds)
     # What a stage takes of each part, and how many there are of it.
-    parts: dict[Limit, tuple[list[float], int]] = {
-        "cores": ([time.core_seconds for time in times], cores),
-        "slots": ([time.seconds for time in times], slots),
-        "GPU": ([time.gpu_seconds / together for time in times], max(1, gpus)),
-        # Each stage has a thread of its own for these.
-        "forward passes": (
-            [max(time.serial_cpu_seconds for time in times)] * len(times),
-            len(times),
+    parts: dict[Limit, tuple[dict[Stage, float], int]] = {
+        "cores": ({stage: time.core_seconds for stage, time in times.items()}, cores),
+        "slots": ({stage: time.seconds for stage, time in times.items()}, slots),
+        "GPU": (
+            {stage: time.gpu_seconds / together for stage, time in times.items()},
+            max(1, gpus),
         ),
+        # Each stage has a thread of its own for these, and a queue in front of it.
+        "forward passes": ({slowest: times[slowest].serial_cpu_seconds}, 1),
     }
-    limit = max(parts, key=lambda name: sum(parts[name][0]) / parts[name][1])
+    limit = max(parts, key=lambda name: sum(parts[name][0].values()) / parts[name][1])
     taken, servers = parts[limit]
-    if limit == "forward passes":
-        servers, taken = 1, [time.serial_cpu_seconds for time in times]
-        mean = max(taken) / len(times)
-        scv = next(time.scv for time in times if time.serial_cpu_seconds == max(taken))
-    else:
-        mean = sum(taken) / len(times)
-        squares = sum(
-            one**2 * (1 + time.scv) for one, time in zip(taken, times, strict=True)
-        ) / len(times)
-        scv = squares / mean**2 - 1 if mean else 0.0
+    queued = [times[stage] for stage in taken]
+    mean = sum(taken.values()) / len(taken)
+    squares = sum(one**2 * (1 + times[stage].scv) for stage, one in taken.items()) / len(taken)
     if not mean:
         raise ConfigurationError("stages that take no time at all cannot be planned for")
     station = Station(
         processes=1,
         servers=servers,
         seconds=mean,
-        scv=scv,
-        slots=slots,
-        own=sum(time.seconds for time in times) / len(times),
+        scv=squares / mean**2 - 1,
+        slots=own_slots[slowest] if limit == "forward passes" else slots,
+        own=sum(time.seconds for time in queued) / len(queued),
         is_shared=limit == "slots",
-        pass_seconds=max(time.gpu_seconds for time in times) if limit == "GPU" else 0.0,
-        batch=max(time.batch for time in times) if limit == "forward passes" else 1,
+        pass_seconds=max(time.gpu_seconds for time in queued),
+        batch=times[slowest].batch if limit == "forward passes" else 1,
+        stages=tuple(taken),
     )
     return station, limit
 
@@ -254,18 +250,15 @@ def simulated(
     ]
 
 
-def workers_needed(one: Station, visits: int, demand: Demand, goal: Goal) -> Station:
-    """The fewest workers like one that keep up with a day, and with uploads at their peak.
-
-    Args:
-        visits: stages of an image at this station.
-    """
-    day, peak = visits * demand.mean, visits * demand.peak
-    low = max(1, math.ceil(max(day, peak) / (one.able * goal.utilisation) - 1e-9))
+def workers_needed(one: Station, demand: Demand, goal: Goal) -> Station:
+    """The fewest workers like one that keep up with a day, and with uploads at their peak."""
+    able = one.images_per_second * goal.utilisation
+    low = max(1, math.ceil(max(demand.mean, demand.peak) / able - 1e-9))
 
     def is_enough(processes: int) -> bool:
         station = replace(one, processes=processes)
-        return held_up(station, peak, visits * demand.bulk).interactive_p95 <= goal.wait
+        at_peak = held_up(station, one.visits * demand.peak, one.visits * demand.bulk)
+        return at_peak.interactive_p95 <= goal.wait
 
     high = low
     while not is_enough(high):
@@ -282,20 +275,19 @@ def _pool(pool: str, demand: Demand, times: ServiceTimes, figures: Figures, goal
     stages = {stage: times.stages[stage] for stage in POOLS[pool]}
     gpus = int(any(time.gpu_seconds for time in stages.values()))
     one, limit = worker(stages, slots(shape, pool), shape.cores, machine.speed, gpus)
-    visits = len(stages)
-    station = workers_needed(one, visits, demand, goal)
+    station = workers_needed(one, demand, goal)
     return PoolPlan(
         pool=pool,
         workers=station.processes,
-        images_per_second=one.able / visits,
+        images_per_second=one.images_per_second,
         limit=limit,
         station=station,
         machine=shape.machine,
         machines=_machines(station.processes, shape, pool, times, figures, gpus),
         gpus=station.processes * gpus,
-        busy_day=visits * demand.mean / station.able,
-        busy_peak=visits * demand.peak / station.able,
-        at_peak=held_up(station, visits * demand.peak, visits * demand.bulk),
+        busy_day=demand.mean / station.images_per_second,
+        busy_peak=demand.peak / station.images_per_second,
+        at_peak=held_up(station, station.visits * demand.peak, station.visits * demand.bulk),
     )
 
 

@@ -13,6 +13,8 @@ European J. of Operational Research 20 (1985) 111-120, for lanes; J. D. C. Littl
 import math
 from dataclasses import dataclass
 
+from pipeline.queues import Stage
+
 
 def erlang_c(servers: int, offered: float) -> float:
     """Probability that an arrival of M/M/c has to wait.
@@ -89,11 +91,12 @@ class Station:
         servers: of what is scarce in a process: cores, 1 for a thread or a GPU, or its slots.
         seconds: that one of these takes for one stage of an image.
         scv: of that.
-        slots: of a process.
+        slots: of a process, for what queues here.
         own: seconds in a slot when nothing else runs.
         is_shared: slots are what is scarce.
         pass_seconds: of one forward pass on a GPU; 0: there is none.
         batch: most images that one forward pass takes.
+        stages: of an image that queue here; none: it comes once.
     """
 
     processes: int
@@ -105,11 +108,22 @@ class Station:
     is_shared: bool = False
     pass_seconds: float = 0.0
     batch: int = 1
+    stages: tuple[Stage, ...] = ()
 
     @property
     def able(self) -> float:
         """Stages of images a second."""
         return self.processes * self.servers / self.seconds
+
+    @property
+    def visits(self) -> int:
+        """Of an image."""
+        return len(self.stages) or 1
+
+    @property
+    def images_per_second(self) -> float:
+        """Through all stages that queue here."""
+        return self.able / self.visits
 
 
 @dataclass(frozen=True)
@@ -159,14 +173,15 @@ def held_up(station: Station, interactive: float, bulk: float) -> HeldUp:
         scv=station.scv,
         arrivals_scv=1 / station.processes,
     )
-    if station.pass_seconds:
-        # What comes during a forward pass waits for its end, on the average for half of it.
-        inside += min(1.0, each * station.pass_seconds) * station.pass_seconds / 2
+    # Of a GPU: a pass takes its time, however few images are in it.
+    busy = min(1.0, each * station.pass_seconds)
+    # What comes during a forward pass waits for its end, on the average for half of it.
+    inside += busy * station.pass_seconds / 2
     # Those behind it in its batch end with it.
     inside += min(station.batch - 1, each * inside) * station.seconds / 2
-    delayed = erlang_c(station.servers, each * station.seconds)
+    delayed = max(busy, erlang_c(station.servers, each * station.seconds))
     first = min(inside, full)
-    return HeldUp(rate / able, first, inside, _p95(first, max(delayed, 0.05)))
+    return HeldUp(rate / able, first, inside, _p95(first, delayed))
 
 
 def _p95(mean: float, delayed: float) -> float:

@@ -265,6 +265,22 @@ def test_waits_of_a_simulation_are_those_of_the_formulas() -> None:
         half = row.high - row.simulated
         assert half < 0.25 * row.simulated
         assert row.formula == pytest.approx(row.simulated, abs=2 * half)
+        assert row.formula_p95 == pytest.approx(row.simulated_p95, rel=0.2)
+
+
+def test_where_forward_passes_are_scarce_their_own_queue_is_planned_for() -> None:
+    """Hardly anything waits in the other stages of the pool; the goal is one for each stage."""
+    quick, slow = StageTime(cpu_seconds=0.001), StageTime(cpu_seconds=0, serial_cpu_seconds=0.5)
+    stages = {**dict.fromkeys(Stage, quick), Stage.ENHANCE: slow.model_copy(update={"scv": 1})}
+    times, demand = TIMES.model_copy(update={"stages": stages}), Demand(345_600, peak_factor=1)
+    plan = make(demand, times, FIGURES, Goal(utilisation=0.9, wait=2))
+    pool = plan.pools["gpu"]
+    assert (pool.limit, pool.station.stages) == ("forward passes", (Stage.ENHANCE,))
+    assert pool.images_per_second == pytest.approx(2.0)
+    assert sum(plan.course.through) == pytest.approx(sum(plan.course.uploads), rel=0.01)
+    (row,) = (row for row in check(plan, times, FIGURES, images=3000).rows if row.pool == "gpu")
+    assert row.simulated_p95 < 2
+    assert row.formula_p95 == pytest.approx(row.simulated_p95, rel=0.2)
 
 
 @pytest.mark.parametrize("speed", [0.5, 2.0])

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from pipeline.capacity.queueing import erlang_c, lane_waits
+from pipeline.capacity.plan import worker
+from pipeline.capacity.queueing import erlang_c, held_up, lane_waits
 from pipeline.capacity.service_times import POOLS, StageTime
 from pipeline.capacity.simulation import Load, Outcome, Workers, simulate
 from pipeline.queues import Lane, Stage
@@ -48,6 +49,21 @@ def test_uploads_go_before_the_backfill_as_the_formula_has_it() -> None:
     for lane, exact in zip(Lane, lane_waits(2, 1, 1, 0.8, 0.6), strict=True):
         low, high = interval(seen.held_up(lane, Stage.ENHANCE))
         assert low < exact < high
+
+
+@pytest.mark.parametrize(("computing", "scarce"), [(0.0, "GPU"), (0.2, "cores")])
+def test_a_pass_on_a_gpu_holds_up_what_comes_meanwhile_as_the_formula_has_it(
+    computing: float, scarce: str
+) -> None:
+    """A third of all do, on a GPU that could take many times as many in as many passes."""
+    time = StageTime(cpu_seconds=computing, gpu_seconds=1, batch=8, scv=0)
+    load, workers = Load(interactive=1 / 3), Workers((Stage.ENHANCE,), 16, cores=1)
+    waits = only(time, workers, load=load, images=3000).held_up(Lane.INTERACTIVE, Stage.ENHANCE)
+    station, limit = worker({Stage.ENHANCE: time}, 16, 1, gpus=1)
+    found, longest = held_up(station, load.interactive, 0.0), statistics.quantiles(waits, n=20)[-1]
+    assert limit == scarce
+    assert found.interactive == pytest.approx(statistics.fmean(waits), rel=0.2)
+    assert found.interactive_p95 == pytest.approx(longest, rel=0.25)
 
 
 def test_waits_of_several_stages_stand_in_order_of_arrival() -> None:
