@@ -324,6 +324,10 @@ def _pages(demand: Demand, times: ServiceTimes, figures: Figures, goal: Goal) ->
     shape = figures.workers["api"]
     if not times.page_seconds:
         raise ConfigurationError("what does a page take? Say it with --page-ms, such as 10")
+    if not times.page_reads:
+        raise ConfigurationError(
+            "page_reads of the service times is 0, but a page reads documents: twice, as measured"
+        )
     seconds = times.page_seconds / figures.machines[shape.machine].speed
     pages = demand.pages_per_second
     one = Station(1, 1, seconds, PAGES_SCV, slots=1, own=seconds)

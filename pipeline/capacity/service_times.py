@@ -75,7 +75,7 @@ class ServiceTimes(BaseModel):
         calls_per_image: of each store, by its name.
         worker_gib: memory of a worker process, by pool.
         page_seconds: on a core, of one result page.
-        page_reads: calls of the document store for one result page.
+        page_reads: calls of the document store for one result page, on whichever machine.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -86,7 +86,7 @@ class ServiceTimes(BaseModel):
     calls_per_image: Mapping[str, float] = Field(default_factory=dict)
     worker_gib: Mapping[str, float] = Field(default_factory=dict)
     page_seconds: float = Field(0.0, ge=0)
-    page_reads: float = Field(0.0, ge=0)
+    page_reads: float = Field(2.0, ge=0)
 
     def model_post_init(self, _: Any) -> None:
         """A plan without one of the stages would be too small."""

@@ -203,6 +203,19 @@ def test_pages_have_processes_of_their_own_where_there_are_any() -> None:
         make(replace(DEMAND, pages_per_second=200), silent, FIGURES, Goal())
 
 
+def test_pages_read_documents_whoever_has_measured_the_stages() -> None:
+    demand = replace(DEMAND, pages_per_second=200)
+    own = ServiceTimes(
+        page_seconds=0.01, **TIMES.model_dump(exclude={"page_seconds", "page_reads"})
+    )
+    with_pages = make(demand, own, FIGURES, Goal()).nodes["documents"].calls_per_second
+    without = planned().nodes["documents"].calls_per_second
+    assert with_pages - without == pytest.approx(2 * 200)
+    none = own.model_copy(update={"page_reads": 0.0})
+    with pytest.raises(ConfigurationError, match="page_reads"):
+        make(demand, none, FIGURES, Goal())
+
+
 def test_a_gpu_takes_forward_passes_off_the_cores() -> None:
     taken = priced.on_gpu(TIMES, FIGURES, "example").stages[Stage.ENHANCE]
     assert taken.serial_cpu_seconds == 0
