@@ -19,6 +19,17 @@ from pipeline.capacity.service_times import ServiceTimes
 from pipeline.errors import ConfigurationError
 from pipeline.queues import Lane
 
+# As people know them; the prices and the JSON have the keys.
+NODES = {
+    "rabbitmq": "RabbitMQ",
+    "joins": "Valkey/Redis (task results)",
+    "documents": "MongoDB",
+    "relational": "MariaDB/MySQL",
+    "objects": "object store",
+    "vectors": "Milvus",
+    "triton": "Triton",
+}
+
 
 def capacity(
     demand: Demand,
@@ -137,6 +148,10 @@ def _show(
     out.print(f"Service times: {times.measured or 'of a file'}", highlight=False)
     for line in assumed:
         out.print(line, highlight=False)
+    if not now.gpus:
+        out.print(
+            "No GPUs, no Triton: they are planned with --gpu and --describer.", highlight=False
+        )
     out.print(_pools(plans), _nodes(plans), _money(plans, figures), sep="\n")
     deepest = {
         lane: max(sum(depths) for depths in zip(*_depths(now, lane), strict=True)) for lane in Lane
@@ -190,7 +205,7 @@ def _nodes(plans: Mapping[str, Plan]) -> Table:
     table = _table("\nnodes", *_columns(plans), "because of", "at the busiest", "stored in all")
     for name, node in plans["during"].nodes.items():
         table.add_row(
-            name,
+            NODES[name],
             *(str(plan.nodes[name].nodes) for plan in plans.values()),
             node.because,
             f"{node.calls_per_second:,.0f}/s",

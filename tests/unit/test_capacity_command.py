@@ -21,8 +21,10 @@ def call(*arguments: str) -> Result:
 def test_a_load_is_answered_with_workers_nodes_and_money() -> None:
     result = call(*LOAD, "--no-simulate", "--pages-per-second", "50")
     assert result.exit_code == 0, result.output
-    for word in ("gpu", "io", "cpu", "api", "rabbitmq", "documents", "vectors", "objects", "USD"):
+    servers = ("RabbitMQ", "Valkey/Redis", "MongoDB", "MariaDB/MySQL", "object store", "Milvus")
+    for word in ("gpu", "io", "cpu", "api", *servers, "USD"):
         assert word in result.stdout
+    assert "no Triton: they are planned with --gpu and --describer" in result.stdout
     assert "during the backfill" in result.stdout
     assert "example's" in result.stdout
 
@@ -32,6 +34,7 @@ def test_json_holds_both_plans_and_the_day(tmp_path: Path) -> None:
     result = call(*LOAD, "--no-simulate", "--json", "--plot", str(picture))
     answer = json.loads(result.stdout)
     assert answer["during"]["price"] > 0
+    assert {"rabbitmq", "joins", "documents", "vectors"} < set(answer["during"]["nodes"])
     assert answer["after"]["pools"]["gpu"]["workers"] <= answer["during"]["pools"]["gpu"]["workers"]
     assert len(answer["during"]["day"]["hours"]) == 288
     assert answer["simulated"] is None
@@ -46,7 +49,8 @@ def test_own_prices_gpus_and_describers_are_taken(tmp_path: Path) -> None:
     named = ("--gpu", "example", "--describer", "example")
     result = call(*LOAD, "--no-simulate", "--prices", str(prices), *named)
     assert "EUR" in result.stdout
-    assert "triton" in result.stdout
+    assert "Triton" in result.stdout
+    assert "--describer" not in result.stdout
     assert "NOT measured" in result.stdout
     assert "example's" not in result.stdout
 
