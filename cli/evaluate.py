@@ -119,7 +119,7 @@ def read_listing(
                 Category(
                     catid=catid,
                     name=renames.get(name, name),
-                    is_hot=catid == entry["hot_category"],
+                    is_hot=catid == entry.get("hot_category"),
                 )
                 for catid, name in labelled.items()
             ]

@@ -158,6 +158,14 @@ def test_a_renamed_category_keeps_its_photos(tmp_path: Path) -> None:
     ]
 
 
+def test_a_business_of_labelled_photos_may_have_no_hot_category(tmp_path: Path) -> None:
+    (entry,) = LISTING
+    without = {name: value for name, value in entry.items() if name != "hot_category"}
+    (((_, categories),), _, pairs) = read_listing(tmp_path, [without], {})
+    assert not any(category.is_hot for category in categories)
+    assert len(pairs) == 2
+
+
 def test_a_table_without_the_columns_of_renames_is_refused(tmp_path: Path) -> None:
     table = tmp_path / "renamed.tsv"
     table.write_text("old\tnew\nBook Shops\tnovels\n")
