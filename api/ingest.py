@@ -172,7 +172,7 @@ def upload(
         ProductId | None, Form(description="None: the number that the file's bytes stand for.")
     ] = None,
     image_type: Annotated[ImageType, Form()] = "general",
-    force: Annotated[bool, Form(description="Run all stages again.")] = False,
+    force: Annotated[bool, Form(description="Enhance even what is large enough.")] = False,
 ) -> Receipt:
     """Stores the photo and sends it on its way; the same photo again is no new work."""
     limit = services.settings.max_bytes

@@ -143,7 +143,7 @@ def drop(reason: Reason, by: By, json_output: Json = False) -> None:
 
 
 PreparedFolder = Annotated[
-    Path | None, typer.Argument(help="A folder of `justlens retrain prepare`.")
+    Path | None, typer.Argument(help="The folder `data` of a run of `justlens retrain prepare`.")
 ]
 ReplayedPairs = Annotated[
     Path | None,
@@ -157,8 +157,8 @@ Niceness = Annotated[
 
 @retrain_app.command(
     "run",
-    epilog="Examples: `justlens retrain run var/retraining/2026-11-26` - `justlens retrain run "
-    "--logs triplets.jsonl --dev dev.jsonl --replay stsb_train.csv --sts stsb_dev.csv` - "
+    epilog="Examples: `justlens retrain run var/retraining/2026-11-26/data` - `justlens retrain "
+    "run --logs triplets.jsonl --dev dev.jsonl --replay stsb_train.csv --sts stsb_dev.csv` - "
     "`justlens retrain run --resume 1-4f1c09aa31be`",
 )
 def run(
