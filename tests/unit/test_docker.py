@@ -77,12 +77,15 @@ def test_every_queue_has_a_worker_and_every_worker_queues_that_exist() -> None:
 def test_the_services_on_the_gpu_do_the_work_of_those_that_they_replace() -> None:
     own = read("compose.gpu.yaml")["services"].items()
     replaced = {name for name, service in own if service.get("deploy", {}).get("replicas") == 0}
-    assert replaced == {"worker-enhance", "worker-clip", "worker-io"}
+    assert replaced == {"worker-enhance", "worker-io"}
     cpu = dict(services("compose.yaml"))
     gpu = dict(services("compose.gpu.yaml"))
     lost = set().union(*(consumed(cpu[name]) for name in replaced))
-    instead = ("gpu-enhance", "gpu-clip", "describe")
+    instead = ("gpu-enhance", "describe")
     assert lost == set().union(*(consumed(gpu[name]) for name in instead))
+    # Its default models compute on the CPU: only who chooses OpenCLIP starts it.
+    assert consumed(gpu["gpu-clip"]) == consumed(cpu["worker-clip"])
+    assert gpu["gpu-clip"]["profiles"] == ["open-clip"]
 
 
 def test_every_command_exists() -> None:

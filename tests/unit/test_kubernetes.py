@@ -29,7 +29,7 @@ SAME = {
     "flower": "flower",
     "setup": "setup",
 }
-ON_GPU = {"worker-enhance": "gpu-enhance", "worker-clip": "gpu-clip", "worker-io": "describe"}
+ON_GPU = {"worker-enhance": "gpu-enhance", "worker-io": "describe"}
 
 pytestmark = pytest.mark.parametrize("overlay", OVERLAYS)
 
@@ -254,10 +254,12 @@ def test_every_path_leads_to_a_service_and_a_port_that_exist(overlay: str) -> No
         assert backend["port"]["name"] in [port["name"] for port in ports[backend["name"]]]
 
 
-def test_a_gpu_is_asked_for_where_there_are_some(overlay: str) -> None:
-    for name, worker in workers(overlay).items():
+def test_a_gpu_is_asked_for_by_what_computes_on_one(overlay: str) -> None:
+    for name in workers(overlay):
         pod = pods(overlay)[name]
-        wanted = overlay == "gpu" and worker["metadata"]["labels"]["justlens/pool"] == "gpu"
+        encoder = environment(overlay, pod)["JUSTLENS_IMAGE_TEXT_ENCODER"]
+        on_gpu = {"worker-enhance", "worker-clip" if encoder == "open_clip" else ""}
+        wanted = overlay == "gpu" and name in on_gpu
         resources = pod["containers"][0]["resources"]
         assert ("nvidia.com/gpu" in resources["limits"]) is wanted
         assert ("nodeSelector" in pod) is ("tolerations" in pod) is wanted
