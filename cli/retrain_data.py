@@ -68,7 +68,7 @@ def prepare(
         print_json({"folder": str(folder), "mlflow_run": logged, **card})
         return
     _show(card)
-    err.print(f"In {folder}", highlight=False)
+    err.print(f"For `justlens retrain run`: {folder / 'data'}", highlight=False)
 
 
 def _show(card: dict[str, Any]) -> None:

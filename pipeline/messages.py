@@ -89,11 +89,11 @@ class ImageJob(BaseModel):
     product_url: WebAddress
     org_product_url: WebAddress = ""
     image_type: ImageType = "general"
-    force: bool = False
+    force: bool = Field(default=False, description="Enhance even what is large enough.")
     prompt_name: PromptName = Field(
         default="", description="What the describer is asked; empty: that of the settings."
     )
-    is_json: bool = True
+    is_json: bool = Field(default=True, description="Accepted and ignored.")
 
 
 class ImageEnhanced(BaseModel):
