@@ -286,7 +286,8 @@ def in_turns(ways: Sequence[str], name: str, device: str) -> dict[str, dict[str,
         for way in ways:
             if way not in stay:
                 figures[way] |= processes[way].end()
-        seconds |= {way: [] for way in stay}
+        for way in stay:
+            seconds[way] = []
         for number in range(ROUNDS):
             # Whoever goes first changes from round to round.
             for way in stay[:: 1 if number % 2 else -1]:
