@@ -89,8 +89,8 @@ def entry(
 
 def paired_entry(
     name: str,
-    ours: Sequence[float],
-    baseline: Sequence[float],
+    ours: Sequence[float] | np.ndarray,
+    baseline: Sequence[float] | np.ndarray,
     unit: str,
     target: float,
     target_of: TargetOf = "ratio",
@@ -116,7 +116,7 @@ def paired_entry(
     )
 
 
-def sums(values: Sequence[float], groups: Sequence[int] | None = None) -> np.ndarray:
+def sums(values: Sequence[float] | np.ndarray, groups: Sequence[int] | None = None) -> np.ndarray:
     """The values of each group together; each for itself where there are no groups."""
     return np.asarray(values, float) if groups is None else np.bincount(groups, values)
 
