@@ -22,9 +22,9 @@ from pipeline.queues import Lane
 # As people know them; the prices and the JSON have the keys.
 NODES = {
     "rabbitmq": "RabbitMQ",
-    "joins": "Valkey/Redis (task results)",
+    "joins": "Valkey or Redis",
     "documents": "MongoDB",
-    "relational": "MariaDB/MySQL",
+    "relational": "MariaDB or MySQL",
     "objects": "object store",
     "vectors": "Milvus",
     "triton": "Triton",

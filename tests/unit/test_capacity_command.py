@@ -21,7 +21,7 @@ def call(*arguments: str) -> Result:
 def test_a_load_is_answered_with_workers_nodes_and_money() -> None:
     result = call(*LOAD, "--no-simulate", "--pages-per-second", "50")
     assert result.exit_code == 0, result.output
-    servers = ("RabbitMQ", "Valkey/Redis", "MongoDB", "MariaDB/MySQL", "object store", "Milvus")
+    servers = ("RabbitMQ", "Valkey or", "MongoDB", "MariaDB or", "object store", "Milvus")
     for word in ("gpu", "io", "cpu", "api", *servers, "USD"):
         assert word in result.stdout
     assert "no Triton: they are planned with --gpu and --describer" in result.stdout
