@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from measuring import RESAMPLES, arguments, machine, paired_entry, report, sums, versions
+from measuring import arguments, interval, machine, paired_entry, report, sums, versions
 
 import models
 from cli.evaluate import hit_at_1, ndcg, read_renames
@@ -237,13 +237,11 @@ def _top(seen: np.ndarray, most: int = 10) -> np.ndarray:
 def gain(method: np.ndarray, baseline: np.ndarray, groups: Sequence[int]) -> dict[str, float]:
     """Mean difference, and its 95 % bootstrap interval over the groups of pairs (seeded)."""
     difference = method - baseline
-    wholes, counts = sums(difference, groups), sums(np.ones(difference.size), groups)
-    drawn = np.random.default_rng(0).integers(0, wholes.size, (RESAMPLES, wholes.size))
-    low, high = np.percentile(wholes[drawn].sum(1) / counts[drawn].sum(1), (2.5, 97.5))
+    low, high = interval(sums(difference, groups), sums(np.ones(difference.size), groups))
     return {
         "mean": round(float(difference.mean()), 4),
-        "low": round(float(low), 4),
-        "high": round(float(high), 4),
+        "low": round(low, 4),
+        "high": round(high, 4),
     }
 
 

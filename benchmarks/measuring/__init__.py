@@ -100,20 +100,25 @@ def paired_entry(
 
     The interval draws items anew, those of one of the `groups` together.
     """
-    first, second = sums(ours, groups), sums(baseline, groups)
-    drawn = np.random.default_rng(0).integers(0, first.size, (RESAMPLES, first.size))
-    low, high = np.percentile(first[drawn].sum(1) / second[drawn].sum(1), (2.5, 97.5))
+    low, high = interval(sums(ours, groups), sums(baseline, groups))
     return Entry(
         name,
         round(float(np.mean(ours)), 4),
         round(float(np.mean(baseline)), 4),
         round(float(np.mean(ours) / np.mean(baseline)), 3),
-        (round(float(low), 3), round(float(high), 3)),
+        (round(low, 3), round(high, 3)),
         unit,
         "higher",
         target,
         target_of,
     )
+
+
+def interval(above: np.ndarray, below: np.ndarray) -> tuple[float, float]:
+    """95 % bootstrap interval of the sum of one to that of the other, pairs drawn anew (seeded)."""
+    drawn = np.random.default_rng(0).integers(0, above.size, (RESAMPLES, above.size))
+    low, high = np.percentile(above[drawn].sum(1) / below[drawn].sum(1), (2.5, 97.5))
+    return float(low), float(high)
 
 
 def sums(values: Sequence[float] | np.ndarray, groups: Sequence[int] | None = None) -> np.ndarray:
