@@ -53,6 +53,8 @@ from tests.services.servers import mariadb, rabbitmq
 # On RabbitMQ the ratio is nearer to its target.
 ROUNDS = {"graph_embedded": 60 if FULL else 12, "graph_rabbitmq": 60 if FULL else 24}
 IMAGES = 100 if FULL else 30
+# Images whose runs are counted.
+COUNTED = 12
 # Rounds that are looked at by py-spy.
 LOOKED_AT = 4
 LIMIT = 300.0
@@ -345,7 +347,7 @@ def measure(name: str, folder: Path, *, look: bool) -> dict[str, Any]:
         ours = Ours(folder / "ours", **stack.enter_context(SETUPS[name](folder)))
         stack.callback(ours.site.close)
         site = ours.site
-        plan = counted(ours, IMAGES)
+        plan = counted(ours, COUNTED)
         own = folder / "by_hand"
         own.mkdir()
         written = {

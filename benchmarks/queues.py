@@ -54,7 +54,7 @@ ROUNDS = {Stage.TAG: 6 if FULL else 2, Stage.ENHANCE: 6 if FULL else 3}
 ROUNDS_ON_GPU = dict.fromkeys(ROUNDS, 6 if FULL else 2)
 LIMIT_S = 300
 # Photos of a round, and how many of them warm up.
-COUNTS = {Stage.TAG: (240, 40) if FULL else (100, 20), Stage.ENHANCE: (48, 16) if FULL else (32, 8)}
+COUNTS = {Stage.TAG: (240, 40) if FULL else (72, 16), Stage.ENHANCE: (48, 16) if FULL else (32, 8)}
 # As many as they are enlarged by the policy, or left as they are.
 SIZES = {Stage.TAG: ((1280, 720), (1000, 1280)), Stage.ENHANCE: ((320, 240), (240, 320))}
 GATHERED = (Stage.ENHANCE, Stage.UPDATE)

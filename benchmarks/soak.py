@@ -30,7 +30,7 @@ from measuring.serving import Server
 from scipy import stats
 
 RATE = 20.0
-MEASURED_SECONDS = 3600.0 if FULL else 120.0
+MEASURED_SECONDS = 3600.0 if FULL else 100.0
 SETTLING_SECONDS = 120.0 if FULL else 35.0
 # In an hour it counts when some are refused, and caches fill only while it is measured.
 FILLING_RATE = 40.0 if FULL else 105.0

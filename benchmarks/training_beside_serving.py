@@ -41,7 +41,7 @@ from measuring.serving import Server, open_loop
 
 RATE = 10.0
 TURNS = 20 if FULL else 5
-TURN_SECONDS = 30.0 if FULL else 10.0
+TURN_SECONDS = 30.0 if FULL else 8.0
 LIMIT = 10
 START_SECONDS = 300.0
 NICENESS = 10

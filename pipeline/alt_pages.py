@@ -9,7 +9,7 @@ def show_alt_text(
     docid: str,
     product_id: int,
     generation: int,
-    stands: AltTag | None = None,
+    shown: str | None = None,
 ) -> AltTag | None:
     """Bring the metadata and the cards of an image to what ``alttags`` says; returns that.
 
@@ -18,10 +18,9 @@ def show_alt_text(
 
     Args:
         generation: of the photo; its pages are left alone when there is a newer one.
-        stands: what the row has said just now; it is read when not given.
+        shown: what has been copied there already.
     """
-    shown = None
-    stands = stands or stores.directory.alt_text(docid, product_id)
+    stands = stores.directory.alt_text(docid, product_id)
     while stands is not None and stands.alttag != shown:
         shown = stands.alttag
         stores.documents.show_alt_text(docid, product_id, generation, shown)

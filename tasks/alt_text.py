@@ -45,13 +45,15 @@ class AltText(StageTask):
                 score=score,
             )
         )
-        show_alt_text(here.stores, *run.fence, stands)
+        run.found["alt_text"] = stands.alttag
         run.changes["state"] = ImageState.DONE
         return stands.alttag
 
+    def recorded(self, run: Run) -> None:
+        """Somebody may have written another text meanwhile, or the cards anew."""
+        show_alt_text(run.runtime.stores, *run.fence, run.written.get("alt_text"))
+
     def ended(self, run: Run) -> None:
-        # Cards that were written anew take the text along.
-        show_alt_text(run.runtime.stores, *run.fence)
         _done(run.fence, run.runtime)
 
     def degrade(self, fence: tuple[str, int, int], here: Runtime) -> None:

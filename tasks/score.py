@@ -55,26 +55,25 @@ class ScoreStage(StageTask):
             product_id=run.image.product_id,
             generation=run.image.generation,
         )
-        docid = run.image.docid
         picture, about = picture_vector(run), description_vector(run)
         scorer, categories = run.scorer, run.categories
         here.right_of_way.give_way()
         card = _card(run, metadata, picture)
         common = {
-            "docid": docid,
+            "docid": run.image.docid,
             "product_id": run.image.product_id,
             "generation": run.image.generation,
             "quality": metadata.quality or 0.0,
             "one_class": metadata.one_class,
             "card": card,
         }
-        rows = [ImageRelevance(catid=ANY_CATEGORY, **common)]
+        run.relevance.append(ImageRelevance(catid=ANY_CATEGORY, **common))
         targets = scorer.targets([category.name for category in categories])
         scores = scorer.scores(targets, [picture], [about], [metadata.cat_match])
         for category, (score,) in zip(categories, scores, strict=True):
             if score.value is None:
                 continue
-            rows.append(
+            run.relevance.append(
                 ImageRelevance(
                     catid=category.catid,
                     score=score.value,
@@ -83,10 +82,12 @@ class ScoreStage(StageTask):
                     **common,
                 )
             )
-        here.stores.documents.save_relevance(rows)
-        for rescoring in here.rescorings():
-            rescoring.images(docid, [run.image.product_id])
-        return f"{len(rows) - 1} categories"
+        return f"{len(run.relevance) - 1} categories"
+
+    def recorded(self, run: Run) -> None:
+        """Other text models score what is known by then."""
+        for rescoring in run.runtime.rescorings():
+            rescoring.images(run.image.docid, [run.image.product_id])
 
 
 def _card(run: Run, metadata: ImageMetadata, picture: np.ndarray | None) -> Card:

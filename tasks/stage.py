@@ -26,7 +26,14 @@ from pipeline.keys import stage_key
 from pipeline.messages import ImageMessage
 from pipeline.purge import purge_of_objects
 from pipeline.queues import Stage, lane_queue, queue_of
-from pipeline.records import CatalogueImage, Category, ImageMetadata, ImageState, StageRecord
+from pipeline.records import (
+    CatalogueImage,
+    Category,
+    ImageMetadata,
+    ImageRelevance,
+    ImageState,
+    StageRecord,
+)
 from pipeline.scoring import Scorer
 from pipeline.stores.documents import PixelFact
 from tasks.outage import outlast
@@ -50,6 +57,8 @@ class Run:
         found: what goes into the metadata, by dotted paths, together with how the stage ended.
         changes: what goes into the row, likewise.
         facts: what was found in some bytes, by their SHA-256.
+        relevance: rows of ``imgrel`` that take the place of the image's.
+        written: what was found and is written already.
     """
 
     message: ImageMessage
@@ -59,6 +68,9 @@ class Run:
     found: dict[str, Any] = field(default_factory=dict)
     changes: dict[str, Any] = field(default_factory=dict)
     facts: list[tuple[str, PixelFact]] = field(default_factory=list)
+    relevance: list[ImageRelevance] = field(default_factory=list)
+    written: dict[str, Any] = field(default_factory=dict)
+    _pixel_facts: dict[tuple[str, str], dict[str, Any] | None] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, int]:
@@ -91,14 +103,22 @@ class Run:
     def _listing(self) -> tuple[list[Category], str]:
         return self.runtime.stores.directory.listing(self.image.docid)
 
+    def pixel_fact(self, kind: str, model: str) -> dict[str, Any] | None:
+        """What a model has found of this kind in the original's bytes; read once."""
+        if (kind, model) not in self._pixel_facts:
+            documents = self.runtime.stores.documents
+            self._pixel_facts[kind, model] = documents.pixel_fact(self.image.sha256, kind, model)
+        return self._pixel_facts[kind, model]
+
     def write(self) -> bool:
         """Write what was found so far, for others to see; False where the image has moved on."""
         self.runtime.right_of_way.give_way()
         stands = self.runtime.stores.documents.write_findings(
-            *self.fence, self.found, self.changes, self.facts
+            *self.fence, self.found, self.changes, self.facts, self.relevance
         )
-        for written in (self.found, self.changes, self.facts):
-            written.clear()
+        self.written.update(self.found)
+        for left in (self.found, self.changes, self.facts, self.relevance):
+            left.clear()
         return stands
 
 
@@ -125,7 +145,7 @@ class StageTask(ParkingTask):
     def work(self, run: Run) -> str:
         """Do it; returns a few words for the record. Every write is fenced.
 
-        What belongs to the image is left in ``run.found`` and ``run.changes``.
+        What belongs to the image is left in ``run.found``, ``run.changes`` and ``run.relevance``.
         """
 
     def run(self, body: Any) -> dict[str, Any]:
@@ -195,6 +215,7 @@ class StageTask(ParkingTask):
         key = stage_key(self.stage, *self.inputs(run))
         if documents.stage_ended(run.metadata, self.stage, key):
             self._ignore_copy(run)
+            self.recorded(run)
             self.ended(run)
             return {"outcome": "done", "detail": "done before"}
         # Only now: a late copy must not bring back an image that is done.
@@ -204,6 +225,7 @@ class StageTask(ParkingTask):
         detail = self.work(run)
         if not self._record(run, key, "done", detail, started):
             return self._overtaken(message, here)
+        self.recorded(run)
         return {"outcome": "done", "detail": detail}
 
     def _is_known_here(self, run: Run, now: float) -> bool:
@@ -247,6 +269,9 @@ class StageTask(ParkingTask):
 
     def _redelivered(self) -> bool:
         return bool((self.request.delivery_info or {}).get("redelivered"))
+
+    def recorded(self, run: Run) -> None:
+        """Called once what the stage found is written, and again if its message comes back."""
 
     def ended(self, run: Run) -> None:
         """Called when the stage had ended well before this run."""

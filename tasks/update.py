@@ -74,7 +74,7 @@ def _without(run: Run) -> Enhancement:
 
 def _fact(run: Run) -> dict[str, Any] | None:
     model = enhancement_model(run.runtime, run.image)
-    return run.runtime.stores.documents.pixel_fact(run.image.sha256, "enhancement", model)
+    return run.pixel_fact("enhancement", model)
 
 
 def _event(run: Run, enhancement: Enhancement) -> ImageEnhanced:

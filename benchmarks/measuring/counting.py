@@ -7,6 +7,7 @@ end it writes one line of JSON for each run to the file that ``COUNTS`` names.
 
 import json
 import os
+import re
 import sqlite3
 import threading
 from pathlib import Path
@@ -56,6 +57,15 @@ def _note_result(size: int) -> None:
         steps[-1]["answer"] = steps[-1].get("answer", 0) + size
 
 
+_TEXT = re.compile(r"'(?:[^']|'')*'")
+
+
+def _length(statement: str) -> int:
+    """Of what SQLite is given: it spells a parameter out wherever the statement names it."""
+    texts = _TEXT.findall(statement)
+    return len(statement) - sum(map(len, texts)) + sum(map(len, set(texts)))
+
+
 def _size(row: Any) -> int:
     return sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)
 
@@ -68,7 +78,7 @@ def _watch(connection: Any, _record: Any) -> None:
     store = Path(path).stem
 
     def told(statement: str) -> None:
-        _note(store=store, verb=statement.split(None, 1)[0].upper(), size=len(statement))
+        _note(store=store, verb=statement.split(None, 1)[0].upper(), size=_length(statement))
 
     def read(_cursor: sqlite3.Cursor, row: Any) -> Any:
         _note_result(_size(row))

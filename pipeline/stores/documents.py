@@ -239,21 +239,26 @@ class DocumentStore(Portable):
         patch: Patch,
         changes: Mapping[str, Any],
         facts: Sequence[tuple[str, PixelFact]] = (),
+        relevance: Sequence[ImageRelevance] = (),
     ) -> bool:
-        """Fenced: ``update_image``, then ``patch_metadata``; the same call again does no harm.
+        """Fenced: ``save_relevance``, ``update_image``, ``patch_metadata``; again does no harm.
 
-        The metadata, which says that a stage has ended, comes last: after a kill between the two
-        the stage is done again.
+        The metadata, which says that a stage has ended, comes last: after a kill before it the
+        stage is done again. An alt text in the patch goes to the cards, too: ``show_alt_text``.
 
         Args:
             facts: what was found in some bytes; saved whether or not the image stands.
+            relevance: rows of this image; see ``save_relevance``.
 
         Raises:
-            ValueError: the patch or the changes do not fit.
+            ValueError: the patch, the changes or the rows do not fit.
         """
         self.save_pixel_facts(facts)
         fence = docid, product_id, generation
-        stands = not changes or self.update_image(*fence, changes)
+        stands = not relevance or self.save_relevance(relevance)
+        if "alt_text" in patch:
+            stands = stands and self.show_alt_text(*fence, patch["alt_text"])
+        stands = stands and (not changes or self.update_image(*fence, changes))
         return stands and (not patch or self.patch_metadata(*fence, patch))
 
     def show_alt_text(self, docid: str, product_id: int, generation: int, text: str) -> bool:

@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, product
-from typing import Any, TypeVar, Unpack
+from typing import Any, NamedTuple, TypeVar, Unpack
 
 from pydantic_core import from_json
 from sqlalchemy import (
@@ -494,9 +494,6 @@ _CHANGE_METADATA = """
 UPDATE metadata SET body = {body}
 WHERE docid = :of_docid AND product_id = :of_product_id AND {fits}
 """
-# What a record has in any case, before the one that is patched is known.
-_ANY_IMAGE = {"docid": "", "product_id": 0}
-_ANY_METADATA = {**_ANY_IMAGE, "generation": 0}
 _READ_VALUE = words(select(_values.c.body).where(_values.c.name == bindparam("name")))
 
 
@@ -744,15 +741,21 @@ class SqliteDocuments(DocumentStore):
         patch: Patch,
         changes: Mapping[str, Any],
         facts: Sequence[tuple[str, PixelFact]] = (),
+        relevance: Sequence[ImageRelevance] = (),
     ) -> bool:
         fence = docid, product_id, generation
         row = _image_set(changes)
         found = _metadata_set(patch)
+        scored = _scored(relevance) if relevance else None
 
         def write(driver: sqlite3.Connection) -> bool:
             _save_pixel_facts(driver, facts)
             if not (_change_image(driver, fence, row) if changes else _stands(driver, *fence)):
                 return False
+            if scored:
+                _save_relevance(driver, scored)
+            if "alt_text" in patch:
+                driver.execute(_SHOW_ALT_TEXT, {**_of(docid, product_id), "alt": patch["alt_text"]})
             if patch:
                 _patch_metadata(driver, fence, patch, found)
             return True
@@ -760,18 +763,7 @@ class SqliteDocuments(DocumentStore):
         return self._database.together(write)
 
     def show_alt_text(self, docid: str, product_id: int, generation: int, text: str) -> bool:
-        fence = docid, product_id, generation
-        patch = {"alt_text": text}
-        changed = _metadata_set(patch)
-
-        def show(driver: sqlite3.Connection) -> bool:
-            if not _stands(driver, *fence):
-                return False
-            _patch_metadata(driver, fence, patch, changed)
-            driver.execute(_SHOW_ALT_TEXT, {**_of(docid, product_id), "alt": text})
-            return True
-
-        return self._database.together(show)
+        return self.write_findings(docid, product_id, generation, {"alt_text": text}, {})
 
     # what depends on the pixels alone
 
@@ -799,15 +791,13 @@ class SqliteDocuments(DocumentStore):
     # imgrel
 
     def save_relevance(self, rows: Sequence[ImageRelevance]) -> bool:
-        docid, product_id, generation = of_one_image(rows)
-        of_space = {**_of(docid, product_id), "of_space": rows[0].space}
-        added = [_relevance_row(row) for row in rows]
+        scored = _scored(rows)
+        fence = of_one_image(rows)
 
         def save(driver: sqlite3.Connection) -> bool:
-            if not _stands(driver, docid, product_id, generation):
+            if not _stands(driver, *fence):
                 return False
-            driver.execute(_DROP_RELEVANCE_IN_SPACE, of_space)
-            driver.executemany(_ADD_RELEVANCE, added)
+            _save_relevance(driver, scored)
             return True
 
         return self._database.together(save)
@@ -1016,13 +1006,13 @@ def _change_image(
 
 
 def _image_set(changes: Patch) -> JsonSet:
-    return json_set(changes, CatalogueImage, IMAGE_IDENTITY, _ANY_IMAGE)
+    return json_set(changes, CatalogueImage, IMAGE_IDENTITY)
 
 
 def _metadata_set(patch: Patch) -> JsonSet | None:
     """None where only the record itself says whether the patch fits, and how."""
     try:
-        return json_set(patch, ImageMetadata, IMAGE_IDENTITY, _ANY_METADATA) if patch else None
+        return json_set(patch, ImageMetadata, IMAGE_IDENTITY) if patch else None
     except ValueError:
         return None
 
@@ -1075,6 +1065,24 @@ def _save_pixel_facts(driver: sqlite3.Connection, facts: Sequence[tuple[str, Pix
 def _drop_findings(driver: sqlite3.Connection, docid: str, product_id: int) -> None:
     driver.execute(_DROP_METADATA, _of(docid, product_id))
     driver.execute(_DROP_RELEVANCE, _of(docid, product_id))
+
+
+class _Scored(NamedTuple):
+    """Rows of one image in one space, and what drops those that were there, for the driver."""
+
+    before: dict[str, Any]
+    rows: list[dict[str, Any]]
+
+
+def _scored(rows: Sequence[ImageRelevance]) -> _Scored:
+    docid, product_id, _ = of_one_image(rows)
+    before = {**_of(docid, product_id), "of_space": rows[0].space}
+    return _Scored(before, [_relevance_row(row) for row in rows])
+
+
+def _save_relevance(driver: sqlite3.Connection, scored: _Scored) -> None:
+    driver.execute(_DROP_RELEVANCE_IN_SPACE, scored.before)
+    driver.executemany(_ADD_RELEVANCE, scored.rows)
 
 
 def _add_relevance(driver: sqlite3.Connection, rows: Iterable[ImageRelevance]) -> None:

@@ -4,9 +4,11 @@ Read, changed and written back, it would keep the write lock for all that Python
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any, NamedTuple
+
+from pydantic import create_model
 
 from pipeline.records import Record
 from pipeline.stores.patches import Patch, check_paths, set_paths
@@ -32,36 +34,32 @@ class JsonSet(NamedTuple):
 
 
 class _Words(NamedTuple):
-    """What a patch is in SQLite's words whatever its values, and the fields that it is in."""
+    """What a patch is in SQLite's words whatever its values, and the record of its fields alone."""
 
     body: str
     fits: str
-    fields: set[str]
+    values: type[Record]
 
 
-def json_set(
-    patch: Patch, kind: type[Record], identity: Collection[str], needed: Mapping[str, Any]
-) -> JsonSet:
+def json_set(patch: Patch, kind: type[Record], identity: Collection[str]) -> JsonSet:
     """The patch, its values checked as part of a record of that kind.
 
     Args:
         identity: see ``pipeline.stores.patches``.
-        needed: what every such record must have.
 
     Raises:
         ValueError: it does not fit that record; see ``pipeline.stores.patches``.
     """
-    words = _words(tuple(patch), tuple(identity))
-    document = dict(needed)
+    words = _words(kind, tuple(patch), tuple(identity))
+    document: dict[str, Any] = {}
     set_paths(document, patch)
-    record = kind.model_validate(document)
-    parameters = {"values": record.model_dump_json(include=words.fields)}
-    return JsonSet(patch, words.body, words.fits, parameters)
+    values = words.values.model_validate(document)
+    return JsonSet(patch, words.body, words.fits, {"values": values.model_dump_json()})
 
 
+# Which paths a stage sets hardly ever changes.
 @lru_cache(maxsize=256)
-def _words(paths: tuple[str, ...], identity: tuple[str, ...]) -> _Words:
-    """Which paths a stage sets hardly ever changes."""
+def _words(kind: type[Record], paths: tuple[str, ...], identity: tuple[str, ...]) -> _Words:
     check_paths(paths, identity)
     pairs = ""
     ways: set[str] = set()
@@ -72,7 +70,17 @@ def _words(paths: tuple[str, ...], identity: tuple[str, ...]) -> _Words:
         pairs += f", {place}, :values -> {place}"
     fits = ["TRUE", *(f"json_type(body, {way}) = 'object'" for way in sorted(ways))]
     fields = {path.partition(".")[0] for path in paths}
-    return _Words(f"json_set(body{pairs})", " AND ".join(fits), fields)
+    return _Words(f"json_set(body{pairs})", " AND ".join(fits), _part(kind, fields))
+
+
+def _part(kind: type[Record], fields: Collection[str]) -> type[Record]:
+    """A record of these fields: to check all others and to make their defaults takes longer."""
+    if unknown := sorted(set(fields) - kind.model_fields.keys()):
+        raise ValueError(f"{kind.__name__} has no {unknown[0]!r}")
+    chosen: dict[str, Any] = {
+        name: (kind.model_fields[name].annotation, kind.model_fields[name]) for name in fields
+    }
+    return create_model(f"{kind.__name__}Part", __base__=Record, **chosen)
 
 
 def _path(steps: Collection[str]) -> str:

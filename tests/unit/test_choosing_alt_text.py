@@ -1,5 +1,6 @@
 """The stage that chooses an alt text."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from pipeline.records import (
 from pipeline.settings import Settings
 from pipeline.stores import Stores, open_stores
 from tasks.alt_text import AltText
+from tasks.right_of_way import RightOfWay
 from tasks.stage import Run
 
 KEY = ("shop", 7)
@@ -50,16 +52,20 @@ def stores(tmp_path: Path) -> Stores:
     return stores
 
 
-def run(stores: Stores, **found: Any) -> None:
+def run(stores: Stores, meanwhile: Callable[[], object] = bool, **found: Any) -> None:
     """The stage on what was found about the picture, by the stage that embeds it, too."""
     stores.documents.patch_metadata(*KEY, 1, {"models.image_tag_process": "length", **found})
     image = stores.documents.image(*KEY)
     assert image is not None
-    here: Any = SimpleNamespace(stores=stores, model=lambda kind: LikesLongTexts())
+    here: Any = SimpleNamespace(
+        stores=stores, model=lambda kind: LikesLongTexts(), right_of_way=RightOfWay()
+    )
     message = ImageMessage(docid="shop", product_id=7, generation=1)
     one = Run(message, image, stores.documents.metadata([KEY]).get(KEY), here)
     AltText().work(one)
-    AltText().ended(one)
+    meanwhile()
+    assert one.write()
+    AltText().recorded(one)
 
 
 def shown(stores: Stores) -> tuple[str, str, float]:
@@ -89,15 +95,29 @@ def test_a_picture_of_which_nothing_is_known_is_given_a_text_that_keeps_the_rule
     assert shown(stores)[0] == "Seen at Corner Café"
 
 
+MANUAL = AltTag(
+    docid="shop",
+    product_id=7,
+    alttag="A dryer",
+    score=0.0,
+    source=AltSource.MANUAL,
+    generation=1,
+)
+
+
 def test_what_a_person_wrote_stands_and_is_brought_back_to_the_pages(stores: Stores) -> None:
-    manual = AltTag(
-        docid="shop",
-        product_id=7,
-        alttag="A dryer",
-        score=0.0,
-        source=AltSource.MANUAL,
-        generation=1,
-    )
-    stores.directory.save_alt_text(manual)
+    stores.directory.save_alt_text(MANUAL)
     run(stores, alt_candidates=["A red hair dryer before a mirror"])
     assert shown(stores) == ("A dryer", "A dryer", 0.0)
+
+
+def test_what_a_person_writes_while_the_stage_runs_is_on_the_pages_in_the_end(
+    stores: Stores,
+) -> None:
+    run(
+        stores,
+        lambda: stores.directory.save_alt_text(MANUAL),
+        alt_candidates=["A red hair dryer before a mirror"],
+    )
+    assert shown(stores) == ("A dryer", "A dryer", 0.0)
+    assert stores.documents.metadata([KEY])[KEY].alt_text == "A dryer"

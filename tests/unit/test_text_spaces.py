@@ -29,7 +29,6 @@ from pipeline.text_spaces import (
 )
 from tasks.runtime import Runtime
 from tasks.score import ScoreStage
-from tasks.stage import Run
 from tests.shops import COFFEE
 
 EVERY_PHOTO = 11
@@ -205,13 +204,17 @@ class TestFillingASpace:
 class TestScoringAnImage:
     """The stage that writes what arrives."""
 
-    def scored(self, runtime: Runtime) -> None:
-        documents = runtime.stores.documents
-        image = documents.image("cafe", 101)
+    def scored(self, runtime: Runtime, retries: int = 0) -> str:
+        """How the stage ended."""
+        image = runtime.stores.documents.image("cafe", 101)
         assert image is not None
         message = ImageMessage(docid="cafe", product_id=101, generation=image.generation)
-        metadata = documents.metadata([("cafe", 101)])["cafe", 101]
-        ScoreStage().work(Run(message, image, metadata, runtime))
+        stage = ScoreStage()
+        stage.push_request(id="score-101", retries=retries)
+        try:
+            return stage._run(message, runtime)["detail"]
+        finally:
+            stage.pop_request()
 
     def test_writes_it_into_every_space_that_is_kept_up(self, own_shops, runtime, challenger):
         put_in_force(own_shops.stores.documents, TextSpaces(challenger=challenger))
@@ -220,6 +223,19 @@ class TestScoringAnImage:
         (base,) = [one for one in rows(own_shops, "cafe", "", COFFEE) if one.product_id == 101]
         assert own.product_id == 101
         assert own.score < base.score
+
+    def test_writes_it_into_the_others_when_its_message_comes_back(
+        self, own_shops, runtime, challenger, monkeypatch
+    ):
+        put_in_force(own_shops.stores.documents, TextSpaces(challenger=challenger))
+        with monkeypatch.context() as patched:
+            fail_after(patched, own_shops.stores.documents, "save_relevance", 0)
+            with pytest.raises(StoreUnavailable):
+                self.scored(runtime)
+        assert 101 in [one.product_id for one in rows(own_shops, "cafe", "", COFFEE)]
+        assert rows(own_shops, "cafe", challenger, COFFEE) == []
+        assert self.scored(runtime, retries=1) == "done before"
+        assert [one.product_id for one in rows(own_shops, "cafe", challenger, COFFEE)] == [101]
 
     def test_goes_on_without_a_challenger_that_cannot_be_had(self, own_shops, runtime):
         put_in_force(own_shops.stores.documents, TextSpaces(challenger="text9.0"))

@@ -403,6 +403,27 @@ class TestFindings:
         assert documents.write_findings(*KEY, generation, {"tags": ["new"]}, {}, facts) is stands
         assert documents.pixel_fact("s", "text", "m") == {"text": "MENU"}
 
+    @pytest.mark.parametrize("generation, stands", [(1, True), (2, False)])
+    def test_rows_of_the_image_take_the_place_of_those_before(
+        self, documents, row, generation, stands
+    ):
+        documents.save_relevance(rows_of(scored(3), scored(4)))
+        own = {"generation": generation}
+        new = rows_of(scored(4, score=0.1, **own), scored(5, score=0.2, **own))
+        assert documents.write_findings(*KEY, generation, {}, {}, (), new) is stands
+        found = {one.catid: one.score for one in documents.relevance([KEY[0]], [3, 4, 5])}
+        assert found == ({4: 0.1, 5: 0.2} if stands else {3: 0.5, 4: 0.5})
+
+    @pytest.mark.parametrize("generation, stands", [(1, True), (2, False)])
+    def test_an_alt_text_goes_to_the_cards_as_well(self, documents, row, generation, stands):
+        documents.save_relevance(rows_of(scored(3), scored(4)))
+        patch, changes = {"alt_text": "A red cup", "quality": 80.5}, {"width": 640}
+        assert documents.write_findings(*KEY, generation, patch, changes) is stands
+        found = documents.metadata([KEY])[KEY]
+        assert (found.alt_text, found.quality) == (("A red cup", 80.5) if stands else ("", None))
+        (shown,) = documents.own_rows([KEY])
+        assert shown.card.alt == ("A red cup" if stands else "")
+
     def test_what_does_not_fit_is_refused(self, documents, row):
         with pytest.raises(ValueError):
             documents.write_findings(*KEY, 1, {"colour": "red"}, {"width": 640})
