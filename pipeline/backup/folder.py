@@ -15,11 +15,13 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.backup.carrying import OBJECTS, Step
@@ -31,7 +33,7 @@ from pipeline.stores.portable import Row
 
 # Of the folder; another release may read what an earlier one wrote, not the other way about.
 FORM = 1
-MANIFEST, ROWS = "manifest.json", "rows"
+MANIFEST, ROWS, LOCK = "manifest.json", "rows", ".lock"
 
 
 class File(BaseModel):
@@ -119,12 +121,17 @@ def back_up(
     """Write a back-up, or bring the one in the folder up to date; returns what it consists of.
 
     Raises:
-        ConfigurationError: the folder holds something else.
+        ConfigurationError: the folder holds something else, or another process writes there.
         BackUpDamaged: its manifest cannot be read.
     """
+    _check_place(folder)
+    with _alone(folder):
+        return _back_up(source, parts, folder, step)
+
+
+def _back_up(source: Source, parts: Iterable[str], folder: Path, step: Step) -> Manifest:
     began = time.time()
     earlier = BackUp(folder) if (folder / MANIFEST).exists() else None
-    _check_place(folder)
     new = uuid.uuid4().hex
     rows_folder = folder / ROWS / new
     rows_folder.mkdir(parents=True)
@@ -176,7 +183,7 @@ def read_manifest(folder: Path) -> Manifest:
 def _check_place(folder: Path) -> None:
     # Hashes of keys and what people searched for are nobody else's to read.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    names = {path.name for path in folder.iterdir()}
+    names = {path.name for path in folder.iterdir()} - {LOCK}
     ours = {MANIFEST, f"{MANIFEST}.part", ROWS, OBJECTS}
     # The rows come first: a folder of objects without them is somebody else's.
     if others := names - ours if ROWS in names else names:
@@ -184,6 +191,18 @@ def _check_place(folder: Path) -> None:
             f"{folder} holds other files ({', '.join(sorted(others)[:3])}); what works: an empty "
             "folder, or one with an earlier back-up"
         )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Each clears away what is not its own."""
+    try:
+        with FileLock(str(folder / LOCK), timeout=0):
+            yield
+    except Timeout:
+        raise ConfigurationError(
+            f"another back-up is being written to {folder}; what works: to wait for its end"
+        ) from None
 
 
 class _Copied:

@@ -261,6 +261,19 @@ def test_a_folder_with_other_files_is_not_written_to(source: Stores, tmp_path: P
     assert everything(source) == before
 
 
+def test_two_back_ups_into_one_folder_do_not_clear_each_other_away(
+    source: Stores, tmp_path: Path
+) -> None:
+    folder = tmp_path / "b"
+
+    def second(_part: str, _count: int) -> None:
+        with pytest.raises(ConfigurationError, match="another back-up is being written"):
+            back_up(StoresSource(source), stores_by_part(source), folder)
+
+    first = back_up(StoresSource(source), stores_by_part(source), folder, second)
+    assert back_up(StoresSource(source), stores_by_part(source), folder).files == first.files
+
+
 def test_what_came_while_a_back_up_was_written_is_left_out_whole(
     source: Stores, target: Stores, tmp_path: Path
 ) -> None:
