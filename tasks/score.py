@@ -8,7 +8,6 @@ from pipeline.catalogue import image_findings
 from pipeline.looks import SIGNATURE_VERSION, signature
 from pipeline.queues import Stage
 from pipeline.records import ANY_CATEGORY, Card, ImageMetadata, ImageRelevance
-from pipeline.text_spaces import text_spaces
 from tasks.describe import description_vector
 from tasks.stage import Run, StageTask
 from tasks.tag import picture_vector
@@ -45,7 +44,6 @@ class ScoreStage(StageTask):
             run.scorer.background.version,
             (settings.rules.least_side, settings.rules.most_text),
             SIGNATURE_VERSION,
-            text_spaces(run.runtime.stores.documents).retrained,
         )
 
     def work(self, run: Run) -> str:
@@ -85,7 +83,7 @@ class ScoreStage(StageTask):
         return f"{len(run.relevance) - 1} categories"
 
     def recorded(self, run: Run) -> None:
-        """Other text models score what is known by then."""
+        """Other text models score what is known by then, whichever are kept up."""
         for rescoring in run.runtime.rescorings():
             rescoring.images(run.image.docid, [run.image.product_id])
 
