@@ -99,7 +99,9 @@ class Batcher(Generic[Item, Result]):
         if getattr(self._here, "is_coming", False):
             self._here.is_coming = False
             self._coming -= 1
-        self._changed.notify_all()
+        # The thread waits for a first item, and then for a whole batch: it need not look at others.
+        if len(self._entries) == 1 or self._is_complete():
+            self._changed.notify()
 
     def _ensure_thread(self) -> None:
         with self._start:

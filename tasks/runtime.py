@@ -61,6 +61,11 @@ class Runtime:
 
         Typed loosely, since each kind has an interface of its own (see ``models``).
         """
+        # Some thirty times an image.
+        known = self._models.get(kind)
+        return self._make_once(kind) if known is None else known
+
+    def _make_once(self, kind: str) -> Any:
         names = {
             "enhancer": self.settings.enhancer,
             "text_enhancer": self.settings.text_enhancer,

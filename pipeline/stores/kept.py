@@ -8,7 +8,7 @@ their own, it hands out the one that was used longest ago. Here it is the last o
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine
@@ -54,13 +54,15 @@ class Kept:
                 close(self._idle.pop()[1])
 
     def _last(self) -> Any | None:
-        with suppress(IndexError):
+        try:
             since, driver = self._idle.pop()
-            if time.monotonic() - since < self._longest:
-                return driver
-            close(driver)
-            # All others have waited longer.
-            self.close()
+        except IndexError:
+            return None
+        if time.monotonic() - since < self._longest:
+            return driver
+        close(driver)
+        # All others have waited longer.
+        self.close()
         return None
 
 
@@ -127,9 +129,12 @@ class ShortTransactions:
     ) -> Result:
         driver = None
         try:
-            with self._kept.one() as driver, closing(driver.cursor()) as cursor:
+            with self._kept.one() as driver:
+                cursor = driver.cursor()
                 cursor.execute(statement, parameters)
-                return result(cursor)
+                found = result(cursor)
+                cursor.close()
+                return found
         except self._errors as error:
             # Of connecting as well: SQLAlchemy leaves what that raises as it is.
             dialect = self._engine().dialect
