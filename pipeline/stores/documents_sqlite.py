@@ -792,10 +792,9 @@ class SqliteDocuments(DocumentStore):
 
     def save_relevance(self, rows: Sequence[ImageRelevance]) -> bool:
         scored = _scored(rows)
-        fence = of_one_image(rows)
 
         def save(driver: sqlite3.Connection) -> bool:
-            if not _stands(driver, *fence):
+            if not _stands(driver, *scored.fence):
                 return False
             _save_relevance(driver, scored)
             return True
@@ -1070,14 +1069,15 @@ def _drop_findings(driver: sqlite3.Connection, docid: str, product_id: int) -> N
 class _Scored(NamedTuple):
     """Rows of one image in one space, and what drops those that were there, for the driver."""
 
+    fence: tuple[str, int, int]
     before: dict[str, Any]
     rows: list[dict[str, Any]]
 
 
 def _scored(rows: Sequence[ImageRelevance]) -> _Scored:
-    docid, product_id, _ = of_one_image(rows)
+    docid, product_id, generation = of_one_image(rows)
     before = {**_of(docid, product_id), "of_space": rows[0].space}
-    return _Scored(before, [_relevance_row(row) for row in rows])
+    return _Scored((docid, product_id, generation), before, [_relevance_row(row) for row in rows])
 
 
 def _save_relevance(driver: sqlite3.Connection, scored: _Scored) -> None:
