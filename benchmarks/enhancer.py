@@ -39,7 +39,7 @@ PHOTOS = {"cpu": 4, "cuda": 8}
 # Sides of photos as directories hold them.
 SIZES = ((320, 240), (240, 320), (400, 300), (640, 480))
 NAMES = {"cpu": ("compact",), "cuda": ("compact", "x4plus")}
-ROUNDS = 12 if FULL else 5
+ROUNDS = 12 if FULL else 4
 SCALE = 4
 EQUAL_DB = 60
 RUNTIMES = ("openvino", "ncnn", "onnxruntime")
