@@ -15,7 +15,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache, partial
 from importlib.metadata import version
@@ -26,7 +26,7 @@ import numpy as np
 
 from models.enhancer.architectures import Compact
 from models.enhancer.checkpoints import Checkpoint
-from models.enhancer.runtimes import InNcnn, InTorch, Runtime
+from models.enhancer.runtimes import InNcnn, InOpenVINO, InTorch, Runtime
 
 if TYPE_CHECKING:
     import torch
@@ -35,9 +35,17 @@ log = logging.getLogger(__name__)
 
 TILE = (64, 64)
 """What is measured, px; enough to tell torch's layouts apart."""
-TILE_BESIDE_NCNN = (210, 300)
-"""ncnn is at its best with tiles that a processor's cache holds, which those of photos are not."""
+TILE_OF_COMPACT = (300, 400)
+"""As photos are cut. ncnn is at its best with tiles that a processor's cache holds, which those are
+not."""
 ROUNDS = 3
+"""A processor that is shared is slower for some seconds, and not to each runtime alike."""
+FAR_BEHIND = 1.5
+"""Times the seconds of the fastest so far: who takes more is not measured further."""
+AS_GOOD = 1.2
+"""Times the seconds of the fastest that OpenVINO may take. It has a third of the others' memory,
+and does not depend on who shares the processor's caches: ncnn, ahead by 1.17 at one time, was
+behind by 1.13 at another."""
 QUIET = 0.1
 """Share of a round for which a thread waits for a processor at most where nobody else needs it."""
 LONG_ENOUGH = 0.1
@@ -65,7 +73,7 @@ def choose(
     """
     situation = {
         "architecture": str(checkpoint.architecture),
-        "versions": {name: version(name) for name in ("torch", "ncnn")},
+        "versions": {name: version(name) for name in ("torch", "openvino", "ncnn")},
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": threads,
@@ -77,7 +85,7 @@ def choose(
         make = candidates[json.loads(path.read_text())["fastest"]]
     except (OSError, ValueError, LookupError):
         seconds, is_disturbed = measure(candidates, checkpoint.architecture.scale, threads)
-        name = min(seconds, key=seconds.__getitem__)
+        name = taken(seconds)
         if is_disturbed:
             log.info("others are busy here: which runtime is the fastest is measured again")
         else:
@@ -95,6 +103,7 @@ def _candidates(
         for layout in ("contiguous_format", "channels_last")
     }
     if isinstance(architecture, Compact):
+        found["openvino"] = cache(partial(InOpenVINO, checkpoint, threads))
         found["ncnn"] = cache(partial(InNcnn, checkpoint, threads))
     return found
 
@@ -104,16 +113,19 @@ def _in_torch(build: Callable[[], "torch.nn.Module"], scale: int, layout: str) -
 
 
 def measure(candidates: Candidates, scale: int, threads: int) -> Measured:
-    """What each takes for a few tiles: the best of a few rounds, taking turns, after one to warm
-    up."""
+    """What each takes for a few tiles: the best of a few rounds, taking turns, after a first one.
+
+    One that is far behind takes no further turns, if nobody disturbed it.
+    """
     # As many tiles as threads where a runtime gives each one of its own.
-    count, shape = (threads, TILE_BESIDE_NCNN) if "ncnn" in candidates else (1, TILE)
+    count, shape = (threads, TILE_OF_COMPACT) if "ncnn" in candidates else (1, TILE)
     tile = np.random.default_rng(0).integers(0, 256, (1, *shape, 3), dtype=np.uint8)
     tiles = [tile] * count
     seconds = dict.fromkeys(candidates, float("inf"))
     waiting = dict.fromkeys(candidates, float("inf"))
+    measured = candidates
     for number in range(ROUNDS + 1):
-        for name, make in candidates.items():
+        for name, make in measured.items():
             # torch's share the network, which is brought into the layout that is timed.
             runtime = make()
             before, began = waits(), time.perf_counter()
@@ -124,10 +136,24 @@ def measure(candidates: Candidates, scale: int, threads: int) -> Measured:
             if number:
                 seconds[name] = min(seconds[name], took)
                 waiting[name] = min(waiting[name], max(waited, default=0.0) / took)
+        if number:
+            most = FAR_BEHIND * min(seconds.values())
+            measured = {
+                name: make
+                for name, make in measured.items()
+                if seconds[name] <= most or waiting[name] > QUIET
+            }
     is_disturbed = threads > 1 and any(
         seconds[name] > LONG_ENOUGH and waiting[name] > QUIET for name in candidates
     )
     return Measured(seconds, is_disturbed)
+
+
+def taken(seconds: Mapping[str, float]) -> str:
+    """The fastest, or OpenVINO where that is about as fast."""
+    fastest = min(seconds, key=seconds.__getitem__)
+    as_good = seconds.get("openvino", float("inf")) <= AS_GOOD * seconds[fastest]
+    return "openvino" if as_good else fastest
 
 
 def waits() -> dict[str, float]:

@@ -1,9 +1,11 @@
-"""What runs an enhancer's network: torch on any device, or on a CPU ncnn.
+"""What runs an enhancer's network: torch on any device, or on a CPU OpenVINO or ncnn.
 
-Which is faster on a CPU depends on the processor. Both compute in fp32 and agree within 1/255.
+Which is the fastest on a CPU depends on the processor, and on who shares its caches. All compute in
+fp32 and agree within 1/255.
 """
 
 import tempfile
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,7 @@ from models.enhancer.checkpoints import Checkpoint
 from models.errors import OutOfMemory
 
 if TYPE_CHECKING:
+    import openvino
     import torch
 
 
@@ -116,6 +119,38 @@ def _on_host(result: "torch.Tensor") -> np.ndarray:
         return result.numpy()
     pinned = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
     return pinned.copy_(result).numpy()
+
+
+class InOpenVINO(Runtime):
+    """A compact network in OpenVINO, whose threads share each layer of a pass.
+
+    On a CPU; what is before the network and after it is part of its graph.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, threads: int) -> None:
+        assert isinstance(checkpoint.architecture, Compact), "OpenVINO runs no other one here"
+        self._architecture = checkpoint.architecture
+        self._state = checkpoint.state
+        self._threads = threads
+        self._compiled: dict[int, openvino.CompiledModel] = {}
+        self._compiling = threading.Lock()
+        self._network(self._architecture.scale)
+
+    def _network(self, scale: int) -> "openvino.CompiledModel":
+        # Only here is OpenVINO imported.
+        from models.enhancer.openvino import compact, compiled
+
+        with self._compiling:
+            if scale not in self._compiled:
+                model = compact(self._architecture, self._state, scale)
+                self._compiled[scale] = compiled(model, self._threads)
+            return self._compiled[scale]
+
+    def enlarge(self, passes: Iterable[np.ndarray], scale: int) -> Iterator[np.ndarray]:
+        """As `Runtime` says."""
+        network = self._network(scale)
+        # A request of its own: what the largest pass took would be kept.
+        return (network.create_infer_request().infer({0: pixels})[0] for pixels in passes)
 
 
 class InNcnn(Runtime):

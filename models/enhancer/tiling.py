@@ -50,17 +50,17 @@ def plan(
 
     No tile has more px than a square of the side `tile`; an image that has not, either, is cut only
     for several `threads` to share it, where little is computed twice for that. Of the ways to cut a
-    larger one into tiles that are no longer than `tile` or the image's shorter side, the one with
-    the fewest px to compute is taken. Every kept pixel is at least `halo` px away from any edge of
-    its tile that is not an edge of the image. Everything begins and ends at a multiple of
-    `multiple_of`, as the image's own sides must.
+    larger one into tiles that are no longer than `tile` or the image's shorter side, the one is
+    taken with the fewest px for the thread that has most of them. Every kept pixel is at least
+    `halo` px away from any edge of its tile that is not an edge of the image. Everything begins and
+    ends at a multiple of `multiple_of`, as the image's own sides must.
     """
     unit = multiple_of
     height, width, tile, halo = height // unit, width // unit, tile // unit, -(-halo // unit)
     if height * width <= tile * tile:
         down, across = _shared(height, width, halo, threads)
     else:
-        down, across = _least(height, width, tile, halo)
+        down, across = _least(height, width, tile, halo, threads)
     return [
         Tile(rows, columns)
         for rows in _spans(height, down, halo, unit)
@@ -77,8 +77,11 @@ def _shared(height: int, width: int, halo: int, threads: int) -> tuple[int, int]
     return (count, 1) if height > width else (1, count)
 
 
-def _least(height: int, width: int, tile: int, halo: int) -> tuple[int, int]:
-    """Tiles down and across with the fewest px, of those that keep to the limits."""
+def _least(height: int, width: int, tile: int, halo: int, threads: int) -> tuple[int, int]:
+    """Tiles down and across, of those that keep to the limits.
+
+    With the fewest px for the thread that has most of them; then with the fewest in all.
+    """
     longest = max(tile, min(height, width))
     ways = {}
     for across in range(1, _count(width, max(tile * tile // longest, 2 * halo + 1), halo) + 1):
@@ -86,7 +89,8 @@ def _least(height: int, width: int, tile: int, halo: int) -> tuple[int, int]:
         high = min(longest, tile * tile // wide)
         if wide <= longest and (high >= height or high > 2 * halo):
             down = _count(height, high, halo)
-            ways[down, across] = down * across * _side(height, down, halo) * wide
+            pixels, count = _side(height, down, halo) * wide, down * across
+            ways[down, across] = -(-count // threads) * pixels, count * pixels
     return min(ways, key=ways.__getitem__)
 
 

@@ -90,6 +90,12 @@ def test_a_small_image_is_not_cut():
     assert len(plan(300, 800, 512, 20)) == 1
 
 
+def test_threads_that_take_a_tile_each_have_as_many_of_them():
+    # Three have the fewest px in all, but one of two threads would compute two of them.
+    assert len(plan(480, 640, 360, 18)) == 3
+    assert len(plan(480, 640, 360, 18, threads=2)) == 4
+
+
 def test_a_truncated_weights_file_is_not_read(tmp_path):
     param, binary = tmp_path / "x.param", tmp_path / "x.bin"
     param.write_text("7767517\n2 2\nInput a 0 1 a\nConvolution b 1 1 a b 0=1 1=1 5=1 6=3\n")

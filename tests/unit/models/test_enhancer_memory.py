@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 
 from models.enhancer import architectures, checkpoints, fastest
 from models.enhancer.networks import Compact
-from models.enhancer.runtimes import InNcnn, InTorch, Runtime
+from models.enhancer.runtimes import InNcnn, InOpenVINO, InTorch, Runtime
 from models.errors import OutOfMemory
 from tests.unit.models.test_enhancer_checkpoints import (
     SMALL,
@@ -162,12 +163,28 @@ def test_the_fastest_runtime_is_measured_once_and_kept(tmp_path: Path, monkeypat
     choose()
     (kept,) = (tmp_path / "cpu-runtimes").iterdir()
     found = json.loads(kept.read_text())
-    assert found["fastest"] == min(found["seconds"], key=found["seconds"].get)
-    assert len(found["seconds"]) == 3
+    assert found["fastest"] == fastest.taken(found["seconds"])
+    assert len(found["seconds"]) == 4
     monkeypatch.setattr(fastest, "measure", lambda *_: pytest.fail("measured again"))
-    for name, kind in (("ncnn", InNcnn), ("torch channels_last", InTorch)):
+    kinds = {"openvino": InOpenVINO, "ncnn": InNcnn, "torch channels_last": InTorch}
+    for name, kind in kinds.items():
         kept.write_text(json.dumps(found | {"fastest": name}))
         assert isinstance(choose(), kind)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "name"),
+    [
+        ({"torch channels_last": 2.0, "openvino": 1.7, "ncnn": 1.5}, "openvino"),
+        ({"torch channels_last": 1.5, "openvino": 2.0, "ncnn": 1.6}, "torch channels_last"),
+        ({"torch contiguous_format": 2.0, "torch channels_last": 1.9}, "torch channels_last"),
+    ],
+    ids=["about as fast, in less memory", "slower", "a network for torch alone"],
+)
+def test_the_fastest_is_taken_or_openvino_where_that_is_about_as_fast(
+    seconds: dict[str, float], name: str
+) -> None:
+    assert fastest.taken(seconds) == name
 
 
 class Computes(Runtime):
@@ -207,6 +224,31 @@ def test_a_measurement_tells_whether_others_took_the_processor(
     found = fastest.measure({"slow": lambda: slow, "fast": lambda: fast}, 4, threads)
     assert found.is_disturbed == disturbed
     assert found.seconds == pytest.approx({"slow": 0.6, "fast": seconds})
+
+
+def test_a_runtime_that_is_far_behind_takes_no_further_turns(monkeypatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(fastest, "time", clock)
+    monkeypatch.setattr(fastest, "waits", clock.waits)
+    runtimes = {
+        "fastest": Computes(clock, 0.5, 0.0),
+        "behind": Computes(clock, 0.7, 0.0),
+        "far behind": Computes(clock, 1.0, 0.0),
+        "disturbed": Computes(clock, 1.0, 0.3),
+    }
+    turns = dict.fromkeys(runtimes, 0)
+
+    def turn(name: str) -> Runtime:
+        turns[name] += 1
+        return runtimes[name]
+
+    fastest.measure({name: partial(turn, name) for name in runtimes}, 4, 2)
+    assert turns == {
+        "fastest": fastest.ROUNDS + 1,
+        "behind": fastest.ROUNDS + 1,
+        "far behind": 2,
+        "disturbed": fastest.ROUNDS + 1,
+    }
 
 
 class BesideOtherThreads(Runtime):
@@ -258,23 +300,27 @@ def test_what_was_measured_beside_others_is_measured_again(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("architecture", SMALL, ids=str)
-def test_only_compact_networks_are_tried_in_ncnn(tmp_path: Path, architecture) -> None:
+def test_only_compact_networks_are_tried_elsewhere_than_in_torch(
+    tmp_path: Path, architecture
+) -> None:
     path = stored(tmp_path, architecture)
     checkpoint = checkpoints.read(path)
     fastest.choose(checkpoint, lambda: checkpoints.build(checkpoint, path), tmp_path, threads=1)
     (kept,) = (tmp_path / "cpu-runtimes").iterdir()
     tried = json.loads(kept.read_text())["seconds"]
-    assert ("ncnn" in tried) == isinstance(architecture, architectures.Compact)
+    for name in ("openvino", "ncnn"):
+        assert (name in tried) == isinstance(architecture, architectures.Compact)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_a_photo_comes_out_the_same_in_torch_and_in_ncnn(weights, coffee, scale) -> None:
+def test_a_photo_comes_out_the_same_in_each_runtime(weights, coffee, scale) -> None:
     # Sizes that are cut and sizes that are not, some together in a pass.
     photos = [coffee[:120, :90], coffee[60:180, 100:190], coffee[100:340, 100:420], coffee[:1, :1]]
     path = Compact(weights=weights, threads=2).file
     checkpoint = checkpoints.read(path)
     runtimes = (
         InTorch(checkpoints.build(checkpoint, path), 4, "contiguous_format"),
+        InOpenVINO(checkpoint, 2),
         InNcnn(checkpoint, 2),
     )
     found = []
@@ -282,7 +328,8 @@ def test_a_photo_comes_out_the_same_in_torch_and_in_ncnn(weights, coffee, scale)
         enhancer = Compact(weights=weights, threads=2, device="cpu", tile=200)
         run_in(enhancer, runtime)
         found.append(enhancer(photos, scale))
-    for in_torch, in_ncnn in zip(*found, strict=True):
+    for in_torch, in_openvino, in_ncnn in zip(*found, strict=True):
+        assert difference(in_torch, in_openvino) <= 1
         assert difference(in_torch, in_ncnn) <= 1
 
 
@@ -303,12 +350,13 @@ def test_threads_of_ncnn_share_a_single_photo_and_take_one_each_of_several(
     assert sorted(tiles) == [(160, 240, 3), (240, 160, 3)]
 
 
-def test_torch_is_not_imported_where_ncnn_was_found_the_fastest(
-    weights, tmp_path: Path, monkeypatch
+@pytest.mark.parametrize("name", ["openvino", "ncnn"])
+def test_torch_is_not_imported_where_another_runtime_was_found_the_fastest(
+    weights, tmp_path: Path, monkeypatch, name: str
 ) -> None:
     path = Compact(weights=weights, threads=2).file
     checkpoint = checkpoints.read(path)
-    monkeypatch.setattr(fastest, "measure", lambda *_: fastest.Measured({"ncnn": 1.0}, False))
+    monkeypatch.setattr(fastest, "measure", lambda *_: fastest.Measured({name: 1.0}, False))
     fastest.choose(checkpoint, lambda: checkpoints.build(checkpoint, path), tmp_path, threads=2)
     peak(
         f"""
@@ -321,6 +369,33 @@ enhancer = models.create(
 (result,) = enhancer([np.zeros((50, 60, 3), np.uint8)], 4)
 assert result.shape == (200, 240, 3)
 assert "torch" not in sys.modules
+""",
+        tmp_path,
+    )
+
+
+def test_a_signal_finds_its_handler_once_openvino_is_gone(weights, tmp_path: Path) -> None:
+    path = Compact(weights=weights, threads=2).file
+    peak(
+        f"""
+import gc, os, signal, threading
+from pathlib import Path
+import numpy as np
+from models.enhancer import checkpoints, openvino
+from models.enhancer.runtimes import InOpenVINO
+got = []
+signal.signal(signal.SIGTERM, lambda *_: got.append("SIGTERM"))
+loaded = [InOpenVINO(checkpoints.read(Path("{path}")), 2)]
+list(loaded[0].enlarge([np.zeros((1, 20, 30, 3), np.uint8)], 4))
+def drop():
+    loaded.clear()
+    openvino._core.cache_clear()
+    gc.collect()
+dropping = threading.Thread(target=drop)
+dropping.start()
+dropping.join()
+os.kill(os.getpid(), signal.SIGTERM)
+assert got == ["SIGTERM"]
 """,
         tmp_path,
     )
