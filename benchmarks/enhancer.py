@@ -4,8 +4,8 @@ Baselines: what one would write first, a loop over the photos with basicsr's net
 photo whole; and on a CPU the same loop with that network in channels-last, in ncnn, in OpenVINO, in
 ONNX Runtime and, under FULL=1 since it takes 10 to 20 s, compiled by torch.compile. Only ways whose
 results are within 60 dB of basicsr's count, our own as well: it ends with an error if those are
-not. Every way is a process of its own, so that its peak memory is its own. A first round warms up
-and leaves the two fastest of the others, all under FULL=1; the rest take turns, round by round. On
+not. Every way is a process of its own, so that its peak memory is its own. Two rounds warm up,
+and the second leaves the two fastest of the others, all under FULL=1; they take turns then. On
 a GPU half precision is compared with full precision, too: its speed, and how far its results are
 away.
 
@@ -40,12 +40,14 @@ PHOTOS = {"cpu": 4, "cuda": 8}
 SIZES = ((320, 240), (240, 320), (400, 300), (640, 480))
 NAMES = {"cpu": ("compact",), "cuda": ("compact", "x4plus")}
 ROUNDS = 12 if FULL else 4
+# In its first round with these sizes ncnn took 2.5 times as long as later.
+WARM_UP = 2
 SCALE = 4
 EQUAL_DB = 60
 RUNTIMES = ("openvino", "ncnn", "onnxruntime")
 ALTERNATIVES = ("channels-last", *(("compile",) if FULL else ()), *RUNTIMES)
 STAYING = len(ALTERNATIVES) if FULL else 2
-"""How many of the alternatives are measured further after the first round."""
+"""How many of the alternatives are measured further once all are warm."""
 COMPILER = os.environ.get("CXX", "g++")
 """What torch.compile calls."""
 
@@ -271,12 +273,13 @@ class Process:
 
 
 def in_turns(ways: Sequence[str], name: str, device: str) -> dict[str, dict[str, Any]]:
-    """Figures of each way; those that do not stay have the seconds of the first round alone."""
+    """Figures of each way; those that do not stay have the seconds of a single round."""
     with tempfile.TemporaryDirectory() as folder:
         processes = {way: Process(way, name, device, Path(folder, way)) for way in ways}
         for process in processes.values():
             process.ready()
-        seconds = {way: [processes[way].round()] for way in ways}
+        for _ in range(WARM_UP):
+            seconds = {way: [processes[way].round()] for way in ways}
         plain = processes["plain"].results()
         figures = {way: distance(processes[way].results(), plain) for way in ways}
         decibels = {way: figures[way]["psnr_to_plain"] for way in ways}
@@ -297,19 +300,19 @@ def in_turns(ways: Sequence[str], name: str, device: str) -> dict[str, dict[str,
     return {way: {**figures[way], "seconds": seconds[way]} for way in ways}
 
 
-def staying(first: Mapping[str, float], decibels: Mapping[str, float]) -> list[str]:
+def staying(warm: Mapping[str, float], decibels: Mapping[str, float]) -> list[str]:
     """Which ways are measured further: of the alternatives the fastest whose results are equal.
 
     Parameters
     ----------
-    first:
-        Seconds of the first round of each way.
+    warm:
+        Seconds of a round of each way that is not its first.
     decibels:
         From the results of the plain loop, of each other way.
     """
-    equal = [way for way in first if way in ALTERNATIVES and decibels[way] >= EQUAL_DB]
-    fastest = sorted(equal, key=first.__getitem__)[:STAYING]
-    return [way for way in first if way not in ALTERNATIVES or way in fastest]
+    equal = [way for way in warm if way in ALTERNATIVES and decibels[way] >= EQUAL_DB]
+    fastest = sorted(equal, key=warm.__getitem__)[:STAYING]
+    return [way for way in warm if way not in ALTERNATIVES or way in fastest]
 
 
 def distance(results: list[np.ndarray], plain: list[np.ndarray]) -> dict[str, Any]:

@@ -43,9 +43,9 @@ ROUNDS = 3
 FAR_BEHIND = 1.5
 """Times the seconds of the fastest so far: who takes more is not measured further."""
 AS_GOOD = 1.2
-"""Times the seconds of the fastest that OpenVINO may take. It has a third of the others' memory,
-and does not depend on who shares the processor's caches: ncnn, ahead by 1.17 at one time, was
-behind by 1.13 at another."""
+"""Times the seconds of the fastest that OpenVINO may take. It has half of the others' memory, and
+does not depend on who shares the processor's caches: ncnn, ahead by 1.17 at one time, was behind by
+1.13 at another."""
 QUIET = 0.1
 """Share of a round for which a thread waits for a processor at most where nobody else needs it."""
 LONG_ENOUGH = 0.1

@@ -104,10 +104,13 @@ class NetworkEnhancer(Enhancer):
         device = self._device or ("cuda" if _finds_a_gpu() else "cpu")
         if device == "cpu":
             # bfloat16 and half precision are several times slower than fp32 on most CPUs.
-            self.tile, self.pixels_per_pass = found.tile, found.pixels_per_pass
-            return fastest.choose(
+            runtime = fastest.choose(
                 checkpoint, lambda: self._build(checkpoint), self.weights, self.threads
             )
+            self.tile, self.pixels_per_pass = found.tile, found.pixels_per_pass
+            if runtime.tile is not None:
+                self.tile, self.pixels_per_pass = runtime.tile, runtime.tile**2
+            return runtime
         network = self._build(checkpoint)
         self.tile, self.pixels_per_pass = found.tile_on_gpu, found.pixels_per_pass_on_gpu
         self._limit_gpu_memory(device)

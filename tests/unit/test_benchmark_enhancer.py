@@ -23,12 +23,16 @@ class Way:
 
     def __init__(self, way: str, name: str, device: str, folder: Path) -> None:
         self.way = way
+        self.rounds = 0
 
     def ready(self) -> None:
         pass
 
     def round(self) -> float:
-        return SECONDS[self.way]
+        self.rounds += 1
+        # It gets ready first.
+        is_slow = self.way == "ncnn" and self.rounds == 1
+        return 10 * SECONDS[self.way] if is_slow else SECONDS[self.way]
 
     def results(self) -> list[np.ndarray]:
         return [np.full((8, 8, 3), self.distances.get(self.way, 0), np.uint8)]
@@ -45,7 +49,7 @@ def distances(monkeypatch) -> dict[str, int]:
     return Way.distances
 
 
-def test_the_fastest_ways_with_equal_output_are_measured_after_the_first_round(distances) -> None:
+def test_the_fastest_ways_with_equal_output_are_measured_once_all_are_warm(distances) -> None:
     distances["openvino"] = 2
     found = enhancer.in_turns(list(SECONDS), "compact", "cpu")
     rounds = {way: len(found[way]["seconds"]) for way in SECONDS}
