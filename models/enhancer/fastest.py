@@ -39,7 +39,6 @@ TILE_OF_COMPACT = (300, 400)
 """As photos are cut. ncnn is at its best with tiles that a processor's cache holds, which those are
 not."""
 ROUNDS = 3
-"""A processor that is shared is slower for some seconds, and not to each runtime alike."""
 FAR_BEHIND = 1.5
 """Times the seconds of the fastest so far: who takes more is not measured further."""
 AS_GOOD = 1.2

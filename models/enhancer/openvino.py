@@ -29,17 +29,13 @@ def compact(architecture: Compact, state: Mapping[str, np.ndarray], scale: int) 
         else:
             found = ops.prelu(found, weight)
     details = ops.depth_to_space(found, "depth_first", architecture.scale)
-    enlarged = ops.add(details, _nearest(planes, architecture.scale))
+    enlarged = ops.add(details, _resized(planes, architecture.scale, "nearest", "asymmetric"))
     if scale != architecture.scale:
         # The same cubic convolution as torch's.
         enlarged = _resized(enlarged, scale / architecture.scale, "cubic", "half_pixel")
     levels = ops.multiply(ops.clamp(enlarged, 0.0, 1.0), np.float32(255))
     rounded = ops.convert(ops.round(levels, "half_to_even"), "u8")
     return Model([ops.transpose(rounded, [0, 2, 3, 1])], [pixels], "compact")
-
-
-def _nearest(planes: Node, times: float) -> Node:
-    return _resized(planes, times, "nearest", "asymmetric")
 
 
 def _resized(planes: Node, times: float, mode: str, positions: str) -> Node:
