@@ -6,10 +6,11 @@ Tagging and describing run side by side and both need the labels: whoever comes 
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from propcache.api import cached_property
 
 from models.image_text import ImageEmbedding, Label
 from models.reader import ReadText, TextLine

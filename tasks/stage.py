@@ -12,10 +12,10 @@ import time
 from abc import abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, ClassVar
 
 from celery.exceptions import Ignore, Reject, TaskPredicate
+from propcache.api import cached_property
 
 from pipeline import failures
 from pipeline.error_queues import ErrorQueues

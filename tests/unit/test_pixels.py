@@ -1,14 +1,16 @@
 """What is found in pixels is kept under the identity of the model that found it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
 import pytest
 
 from models.quality import Quality, QualityAssessor
-from pipeline.imaging import perceptual_hash
+from pipeline.imaging import Photo, Picture, perceptual_hash
 from pipeline.ingest import Intake
 from pipeline.messages import ImageMessage
 from pipeline.queues import Stage
@@ -90,6 +92,22 @@ def test_a_photo_that_was_judged_before_is_not_judged_again(tmp_path: Path) -> N
     with Pixels(one) as pixels:
         assert pixels.measures() == known
         assert "rgb" not in vars(pixels)
+
+
+def test_photos_of_different_runs_are_decoded_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, decode = Barrier(2), Photo.decode
+
+    def met(photo: Photo) -> Picture:
+        both.wait(timeout=10)
+        return decode(photo)
+
+    monkeypatch.setattr(Photo, "decode", met)
+    runs = [Pixels(run(tmp_path / name)) for name in ("one", "other")]
+    with ThreadPoolExecutor(2) as threads:
+        for rgb in threads.map(lambda pixels: pixels.rgb, runs):
+            assert np.array_equal(rgb, PICTURE)
 
 
 def test_an_operators_model_takes_the_place_of_all_that_another_has_said(tmp_path: Path) -> None:
