@@ -1,5 +1,8 @@
 """Workers say what they take from, end what takes too long; beat ends when it is told to."""
 
+import os
+
+import psutil
 import pytest
 
 from pipeline.backlog import backlog
@@ -22,6 +25,15 @@ def test_a_worker_that_answers_names_its_queues(any_site: Site) -> None:
         Stage.SCORE.value,
         JOBS,
     }
+
+
+def test_threads_that_wake_up_in_a_worker_stop_none_that_runs(site: Site) -> None:
+    worker = site.worker()
+    site.take_in(1)
+    site.until(lambda: site.states() == {ImageState.DONE: 1}, "the image is done")
+    threads = psutil.Process(worker.pid).threads()
+    assert {os.sched_getscheduler(thread.id) for thread in threads} == {os.SCHED_BATCH}
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 @pytest.mark.parametrize("option", ["--time-limit", "--soft-time-limit"])
