@@ -45,6 +45,7 @@ from pipeline.ingest import Intake
 from pipeline.joins import join_server
 from pipeline.queues import SLOTS, Stage
 from pipeline.records import Business, CatalogueImage, Category, ImageState
+from pipeline.settings import Settings
 from tests.pictures import green
 from tests.processes import Command
 from tests.services.conftest import Site
@@ -68,6 +69,10 @@ SHOPS = 5
 CATEGORIES = ("Barber", "Bakery", "Green Paint", "Coffee Shop", "Dental Clinic")
 REDIS = os.environ.get("JUSTLENS_TEST_REDIS_URL", "redis://127.0.0.1:6379/8")
 
+# The site of the tests takes an image for stuck after seconds. Shortly before that, a stage writes
+# that it has begun.
+AS_BY_DEFAULT = {"JUSTLENS_STUCK_AFTER": str(Settings.model_fields["stuck_after"].default)}
+
 WAYS = ("ours", "baseline")
 
 Step = dict[str, Any]
@@ -87,7 +92,7 @@ class Ours:
     """The product: a site with two workers."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
-        self.site = Site(folder, **SMALL, **environment)
+        self.site = Site(folder, **SMALL, **AS_BY_DEFAULT, **environment)
         self._done = 0
         self._accepted = 0
         shops = [
